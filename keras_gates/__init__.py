@@ -1,1 +1,29 @@
 """Gated recurrent cells for Keras 3 that can be checked, opened and shipped."""
+
+from keras_gates._version import __version__
+from keras_gates.cell import GatedCell, cells
+from keras_gates.gru import GRUCell
+from keras_gates.layers import GRU, LSTM, CoupledLSTM, PeepholeLSTM, PeepholeOnlyLSTM, SimpleRNN, layer_of
+from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
+from keras_gates.rnn import RNN
+from keras_gates.simple import SimpleRNNCell
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "CoupledLSTM",
+    "CoupledLSTMCell",
+    "GRUCell",
+    "GatedCell",
+    "LSTMCell",
+    "PeepholeLSTM",
+    "PeepholeLSTMCell",
+    "PeepholeOnlyLSTM",
+    "PeepholeOnlyLSTMCell",
+    "SimpleRNN",
+    "SimpleRNNCell",
+    "__version__",
+    "cells",
+    "layer_of",
+]

@@ -1,0 +1,74 @@
+"""A layer of every cell: `PeepholeLSTM(64)` is `RNN(PeepholeLSTMCell(64))` under a name of its own."""
+
+import inspect
+
+import keras
+
+from keras_gates.cell import arguments_of, deserialize_values, register, signature_of
+from keras_gates.gru import GRUCell
+from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
+from keras_gates.rnn import RNN
+from keras_gates.simple import SimpleRNNCell
+
+
+def _arguments_of_rnn():
+    parameters = inspect.signature(keras.layers.RNN.__init__).parameters
+    own = [name for name in parameters if name not in ("self", "cell", "kwargs")]
+    return {name: parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY) for name in own}
+
+
+class CellLayer(RNN):
+    """Base of the layers by name: takes the arguments of its cell and of `RNN` in one call.
+
+    A subclass says only which cell it is made of. `dtype` and `trainable` reach both the layer and its cell.
+    """
+
+    cell_class = None
+
+    def __init__(self, units, **kwargs):
+        arguments = arguments_of(self.cell_class)
+        shared = {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}
+        of_cell = {
+            name: kwargs.pop(name)
+            for name in list(kwargs)
+            if name in arguments or name in self.cell_class.without
+        }
+        super().__init__(self.cell_class(units, **of_cell, **shared), **kwargs)
+
+    def get_config(self):
+        config = super().get_config()
+        cell = config.pop("cell")["config"]
+        return {**{name: cell[name] for name in arguments_of(self.cell_class)}, **config}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**deserialize_values(config))
+
+
+def layer_of(cell_class):
+    """The layer of a cell class: `PeepholeLSTMCell` makes `PeepholeLSTM`, registered for saving and loading.
+
+    Use it for a cell of your own too; assign the result to its name, in the module that defines it.
+    """
+    name = cell_class.__name__.removesuffix("Cell")
+    arguments = {**arguments_of(cell_class), **_arguments_of_rnn()}
+    about = (
+        f"`keras_gates.RNN({cell_class.__name__}(…))` in one call, saved and loaded under its own name.\n\n"
+    )
+    body = {
+        "cell_class": cell_class,
+        "__module__": __name__,
+        "__signature__": signature_of(arguments),
+        "__doc__": about
+        + "The arguments are those of the cell and of `keras.layers.RNN`. The cell:\n\n"
+        + inspect.cleandoc(cell_class.__doc__),
+    }
+    return register()(type(name, (CellLayer,), body))
+
+
+SimpleRNN = layer_of(SimpleRNNCell)
+LSTM = layer_of(LSTMCell)
+PeepholeLSTM = layer_of(PeepholeLSTMCell)
+PeepholeOnlyLSTM = layer_of(PeepholeOnlyLSTMCell)
+CoupledLSTM = layer_of(CoupledLSTMCell)
+GRU = layer_of(GRUCell)
