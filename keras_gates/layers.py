@@ -11,7 +11,8 @@ from keras_gates.rnn import RNN
 from keras_gates.simple import SimpleRNNCell
 
 
-def _arguments_of_rnn():
+def arguments_of_rnn():
+    """The parameters of `keras.layers.RNN` but its cell, as keyword-only ones."""
     parameters = inspect.signature(keras.layers.RNN.__init__).parameters
     own = [name for name in parameters if name not in ("self", "cell", "kwargs")]
     return {name: parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY) for name in own}
@@ -51,7 +52,7 @@ def layer_of(cell_class):
     Use it for a cell of your own too; assign the result to its name, in the module that defines it.
     """
     name = cell_class.__name__.removesuffix("Cell")
-    arguments = {**arguments_of(cell_class), **_arguments_of_rnn()}
+    arguments = {**arguments_of(cell_class), **arguments_of_rnn()}
     about = (
         f"`keras_gates.RNN({cell_class.__name__}(…))` in one call, saved and loaded under its own name.\n\n"
     )
