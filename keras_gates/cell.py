@@ -283,9 +283,10 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         self.bias = self._add_bias() if self.use_bias else None
         self.build_own(features)
         if self.learn_initial_state:
+            sizes = dict(zip(self.states, self.state_size, strict=True))
             self.initial_states = {
-                name: self.add_weight(shape=(size,), name=f"initial_{name}", initializer="zeros")
-                for name, size in zip(self.states, self.state_size, strict=True)
+                name: self.add_weight(shape=(sizes[name],), name=f"initial_{name}", initializer="zeros")
+                for name in self.learnable_states
             }
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: features})
 
@@ -296,6 +297,11 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
     def recurrent_gates(self):
         """The gates that hear the recurrent state, in the order of `recurrent_kernel`."""
         return self.gates
+
+    @property
+    def learnable_states(self):
+        """The states whose value before the first step can be learned."""
+        return self.states
 
     @property
     def bias_shape(self):
@@ -397,6 +403,6 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
                 f"{type(self).__name__} learns its initial state: build it before asking for that state."
             )
         return [
-            zero + ops.cast(self.initial_states[name], zero.dtype)
+            zero + ops.cast(self.initial_states[name], zero.dtype) if name in self.initial_states else zero
             for name, zero in zip(self.states, zeros, strict=True)
         ]

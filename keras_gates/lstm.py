@@ -145,6 +145,10 @@ class PeepholeOnlyLSTMCell(LSTMCell):
     def recurrent_gates(self):
         return ("i", "f", "o")
 
+    @property
+    def learnable_states(self):
+        return ("c",)
+
     def step(self, x, states, recur):
         sigma, phi = self.recurrent_activation, self.activation
         _, c = states
