@@ -7,6 +7,7 @@ from keras_gates.layers import GRU, LSTM, CoupledLSTM, PeepholeLSTM, PeepholeOnl
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
 from keras_gates.rnn import RNN
 from keras_gates.simple import SimpleRNNCell
+from keras_gates.wrappers import ResidualCell, WrapperCell
 
 __all__ = [
     "GRU",
@@ -21,8 +22,10 @@ __all__ = [
     "PeepholeLSTMCell",
     "PeepholeOnlyLSTM",
     "PeepholeOnlyLSTMCell",
+    "ResidualCell",
     "SimpleRNN",
     "SimpleRNNCell",
+    "WrapperCell",
     "__version__",
     "cells",
     "layer_of",

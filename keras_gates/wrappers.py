@@ -1,0 +1,161 @@
+"""Cells made of a cell: what is added to any of them, written once."""
+
+import keras
+from keras import ops
+
+from keras_gates.cell import Configured, DropoutRNNCell, register, resolve
+
+
+def check_cell(argument, cell):
+    """Return `cell` if it is one recurrent cell, or raise a TypeError that names the argument."""
+    is_cell = isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")
+    if not is_cell or isinstance(cell, (keras.layers.RNN, keras.layers.StackedRNNCells)):
+        raise TypeError(
+            f"`{argument}` must be one recurrent cell, such as LSTMCell(64) "
+            f"(of a stack, wrap each cell; of a layer, its cell); got {cell!r}."
+        )
+    return cell
+
+
+def report_of(cell, inputs, states, training):
+    """One step of any cell: the output, the list of new states, and the dict of its gates.
+
+    A cell of Keras' own says nothing of its gates: their dict is empty.
+    """
+    if hasattr(cell, "report"):
+        return cell.report(inputs, states, training)
+    output, new_states = cell(inputs, states, training=training)
+    return output, list(new_states), {}
+
+
+class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
+    """Base of the cells that wrap another: it does what the cell inside does, and says so.
+
+    It works wherever a cell does (`keras.layers.RNN`, `StackedRNNCells`, `Bidirectional`, another
+    wrapper): states, initial states, also learned ones, and dropout masks, held over time, are those of
+    the cell inside.
+    A subclass changes `report`; one that carries states of its own appends them to `states`,
+    `state_size` and `get_initial_state`.
+
+    Args:
+        cell: the cell inside: one of this package, of Keras, or of your own.
+        **kwargs: of `keras.layers.Layer`. `dtype` is that of the cell inside by default.
+
+    Call arguments:
+        inputs: the inputs of one step, shape `(batch, features)`.
+        states: the states before the step, a list of tensors of shape `(batch, size)`.
+        training: whether what applies in training only does.
+
+    Returns:
+        The output of the step, shape `(batch, output_size)`, and the list of states after it.
+
+    Raises:
+        TypeError: `cell` is no single recurrent cell.
+    """
+
+    def __init__(self, cell, **kwargs):
+        kwargs.setdefault("dtype", check_cell("cell", cell).dtype_policy)
+        super().__init__(**kwargs)
+        self.cell = cell
+
+    def build(self, input_shape):
+        if not self.cell.built:
+            self.cell.build(input_shape)
+        self.input_spec = self.cell.input_spec
+
+    @property
+    def states(self):
+        """The names of the states, in order."""
+        return getattr(self.cell, "states", tuple(f"state_{k}" for k in range(len(self.state_size))))
+
+    @property
+    def state_size(self):
+        size = self.cell.state_size
+        return list(size) if isinstance(size, (list, tuple)) else [size]
+
+    @property
+    def output_size(self):
+        return getattr(self.cell, "output_size", self.state_size[0])
+
+    def get_initial_state(self, batch_size=None):
+        """The list of states before the first step."""
+        states = self.cell.get_initial_state(batch_size=batch_size)
+        return list(states) if isinstance(states, (list, tuple)) else [states]
+
+    def report(self, inputs, states, training=False):
+        """`call` that also says what each gate was: the output, the list of new states, the dict of gates."""
+        return report_of(self.cell, inputs, states, training)
+
+    def call(self, inputs, states, training=False):
+        output, new_states, _ = self.report(inputs, states, training)
+        return output, new_states
+
+    # Keras draws the masks of a sequence from the outermost cell before its loop, and clears them after it.
+
+    def get_dropout_mask(self, step_input):
+        return self.cell.get_dropout_mask(step_input) if isinstance(self.cell, DropoutRNNCell) else None
+
+    def get_recurrent_dropout_mask(self, step_input):
+        return (
+            self.cell.get_recurrent_dropout_mask(step_input)
+            if isinstance(self.cell, DropoutRNNCell)
+            else None
+        )
+
+    def reset_dropout_mask(self):
+        if isinstance(self.cell, DropoutRNNCell):
+            self.cell.reset_dropout_mask()
+
+    def reset_recurrent_dropout_mask(self):
+        if isinstance(self.cell, DropoutRNNCell):
+            self.cell.reset_recurrent_dropout_mask()
+
+
+@register()
+class ResidualCell(WrapperCell):
+    r"""A cell whose input takes a short cut around it.
+
+        y = cell(x) + x              project=False
+        y = cell(x) + W x            project=True
+
+    Its states are those of the cell inside, without the short cut. With `project`, W is the weight
+    `projection`, shape `(features, output_size)`.
+
+    Args:
+        cell: the cell inside. Without `project`, its output is as wide as its input.
+        project: whether a trained matrix takes the input to the width of the output.
+        projection_initializer: how W starts.
+        **kwargs: as in `WrapperCell`.
+
+    Raises:
+        ValueError: without `project`, the input and the output differ in width.
+    """
+
+    source = (
+        "Wu et al. 2016, Google's neural machine translation system; He et al. 2016, Deep residual learning"
+    )
+
+    def __init__(self, cell, *, project=False, projection_initializer="glorot_uniform", **kwargs):
+        super().__init__(cell, **kwargs)
+        self.project = project
+        self.projection_initializer = resolve("projection_initializer", projection_initializer)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        features = input_shape[-1]
+        if self.project:
+            self.projection = self.add_weight(
+                shape=(features, self.output_size),
+                name="projection",
+                initializer=self.projection_initializer,
+            )
+        elif features != self.output_size:
+            raise ValueError(
+                f"{type(self).__name__} adds its input to its output, so both must be of one width; "
+                f"the input has {features} features and {type(self.cell).__name__} gives {self.output_size}. "
+                f"`project=True` adds a matrix that takes the one to the other."
+            )
+
+    def report(self, inputs, states, training=False):
+        output, new_states, gates = super().report(inputs, states, training)
+        return output + (ops.matmul(inputs, self.projection) if self.project else inputs), new_states, gates
