@@ -2,10 +2,11 @@
 
 Weights come under our names and in our gate order; what is peculiar to an implementation (order, transposed
 matrices, two biases, the gate it couples) is translated here and nowhere else. Gradients are the
-implementation's own, with respect to our weights, so that they too come back in our order. ONNX Runtime has none.
+implementation's own, with respect to our weights, so that they too come back in our order. ONNX Runtime has
+none.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import keras
 import numpy as np
@@ -37,7 +38,7 @@ def reorder(matrix, ours, theirs):
 
 
 def layer_answer(layer, problem, dtype="float32"):
-    """Answer of any Keras layer over a sequence that returns sequences and states, its weights set by name."""
+    """Answer of a Keras layer that returns sequences and states; its weights are set by name."""
     x = tf.constant(problem.arrays["x"], dtype)
     states = [tf.constant(problem.arrays[name], dtype) for name in problem.state_names]
     mask = None if problem.mask is None else tf.constant(problem.mask)
@@ -53,7 +54,8 @@ def layer_answer(layer, problem, dtype="float32"):
             loss += tf.reduce_sum(state * problem.cotangents[name])
     weights = {weight.name: weight.value for weight in layer.trainable_weights}
     sources = {"x": x, **dict(zip(problem.state_names, states, strict=True)), **weights}
-    gradients = tape.gradient(loss, sources)
+    zero = tf.UnconnectedGradients.ZERO  # a state that the cell never reads
+    gradients = tape.gradient(loss, sources, unconnected_gradients=zero)
     return Answer(
         outputs.numpy(),
         {name: state.numpy() for name, state in zip(problem.state_names, final, strict=True)},
@@ -79,25 +81,23 @@ def block_lstm(x, c, h, w, wci, wcf, wco, b):
     Its gradient is the operation made for it. The one TensorFlow registers (BlockLSTMGrad) takes the gates to
     be in the order i c f o, while BlockLSTMV2 has i f c o, and is wrong (as of TensorFlow 2.21).
     """
-    inputs = dict(
-        seq_len_max=tf.constant(x.shape[0], tf.int64),
-        x=x,
-        cs_prev=c,
-        h_prev=h,
-        w=w,
-        wci=wci,
-        wcf=wcf,
-        wco=wco,
-        b=b,
-        use_peephole=True,
-    )
+    inputs = {
+        "seq_len_max": tf.constant(x.shape[0], tf.int64),
+        "x": x,
+        "cs_prev": c,
+        "h_prev": h,
+        "w": w,
+        "wci": wci,
+        "wcf": wcf,
+        "wco": wco,
+        "b": b,
+        "use_peephole": True,
+    }
     out = tf.raw_ops.BlockLSTMV2(**inputs)
 
     def gradient(c_gradient, h_gradient):
         return tuple(
-            tf.raw_ops.BlockLSTMGradV2(
-                **inputs, **out._asdict(), cs_grad=c_gradient, h_grad=h_gradient
-            )
+            tf.raw_ops.BlockLSTMGradV2(**inputs, **out._asdict(), cs_grad=c_gradient, h_grad=h_gradient)
         )
 
     return (out.cs, out.h), gradient
@@ -121,14 +121,18 @@ def tensorflow_block(problem):
             for t in range(x.shape[1]):
                 keep = mask[:, t, None]
                 cs, hs = block_lstm(x[None, :, t], c, h, *fixed)
-                h, c, output = tf.where(keep, hs[0], h), tf.where(keep, cs[0], c), tf.where(keep, hs[0], output)
+                h, c, output = (
+                    tf.where(keep, hs[0], h),
+                    tf.where(keep, cs[0], c),
+                    tf.where(keep, hs[0], output),
+                )
                 outputs.append(output)
             outputs = tf.stack(outputs, 1)
         loss = tf.reduce_sum(outputs * problem.cotangents["outputs"])
         loss += tf.reduce_sum(h * problem.cotangents["h"]) + tf.reduce_sum(c * problem.cotangents["c"])
     gradients = tape.gradient(loss, arrays)
     return Answer(
-        outputs.numpy(), dict(h=h.numpy(), c=c.numpy()), {k: v.numpy() for k, v in gradients.items()}
+        outputs.numpy(), {"h": h.numpy(), "c": c.numpy()}, {k: v.numpy() for k, v in gradients.items()}
     )
 
 
@@ -141,9 +145,7 @@ def onnx_session(operator, inputs, outputs, **attributes):
     node = onnx.helper.make_node(operator, inputs, outputs, hidden_size=UNITS, **attributes)
 
     def described(names):
-        return [
-            onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in names if n
-        ]
+        return [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in names if n]
 
     graph = onnx.helper.make_graph([node], operator, described(inputs), described(outputs))
     opset = onnx.helper.make_opsetid("", 14)
@@ -186,7 +188,7 @@ def onnx_layout(weights, ours, theirs):
     W = reorder(weights["kernel"], ours, theirs).T
     R = reorder(weights["recurrent_kernel"], ours, theirs).T
     b = reorder(np.atleast_2d(weights["bias"]), ours, theirs)
-    return dict(W=W, R=R, B=np.concatenate([b[0], b[1] if len(b) == 2 else np.zeros_like(b[0])]))
+    return {"W": W, "R": R, "B": np.concatenate([b[0], b[1] if len(b) == 2 else np.zeros_like(b[0])])}
 
 
 def onnx_rnn(problem):
@@ -218,7 +220,9 @@ def onnx_coupled(problem):
         return np.concatenate([-reorder(matrix, "fgo", "f"), unused, reorder(matrix, "fgo", "go")], -1)
 
     layout = onnx_layout(
-        {name: with_input_gate(weights[name]) for name in ("kernel", "recurrent_kernel", "bias")}, "ifgo", "iofg"
+        {name: with_input_gate(weights[name]) for name in ("kernel", "recurrent_kernel", "bias")},
+        "ifgo",
+        "iofg",
     )
     if any(name.startswith("peephole") for name in weights):
         p_f, p_o = (weights.get(f"peephole_{gate}", absent) for gate in "fo")
@@ -236,7 +240,7 @@ def onnx_gru(problem, reset_after):
 
 
 def torch_answer(module, problem, parameters):
-    """`torch.nn.RNN`, `LSTM` or `GRU`; ``parameters(weights)`` lays our weights out as the module wants them."""
+    """Answer of a module of torch; ``parameters(weights)`` lays our weights out as the module wants them."""
     arrays = {
         name: torch.tensor(value, dtype=torch.float32, requires_grad=True)
         for name, value in problem.arrays.items()
@@ -278,18 +282,35 @@ def torch_answer(module, problem, parameters):
 
 
 def torch_layer(kind, problem):
-    """`torch.nn.RNN`, `LSTM` (gates i f g o) or `GRU` (gates r z n, reset_after): two biases, one beside each product."""
-    ours, theirs = dict(RNN=("n", "n"), LSTM=("ifgo", "ifgo"), GRU=("urn", "run"))[kind]
+    """`torch.nn.RNN`, `LSTM` (gates i f g o) or `GRU` (gates r z n, reset_after); two biases."""
+    ours, theirs = {"RNN": ("n", "n"), "LSTM": ("ifgo", "ifgo"), "GRU": ("urn", "run")}[kind]
 
     def parameters(weights):
         bias = weights["bias"] if kind == "GRU" else torch.stack([weights["bias"], 0 * weights["bias"]])
         bias = reorder(bias, ours, theirs)
-        return dict(
-            weight_ih=reorder(weights["kernel"], ours, theirs).T,
-            weight_hh=reorder(weights["recurrent_kernel"], ours, theirs).T,
-            bias_ih=bias[0],
-            bias_hh=bias[1],
-        )
+        return {
+            "weight_ih": reorder(weights["kernel"], ours, theirs).T,
+            "weight_hh": reorder(weights["recurrent_kernel"], ours, theirs).T,
+            "bias_ih": bias[0],
+            "bias_hh": bias[1],
+        }
 
     features = problem.arrays["x"].shape[-1]
     return torch_answer(getattr(torch.nn, kind)(features, UNITS, batch_first=True), problem, parameters)
+
+
+IMPLEMENTATIONS = {
+    "keras.layers.SimpleRNN": partial(keras_layer, "SimpleRNN"),
+    "keras.layers.LSTM": partial(keras_layer, "LSTM"),
+    "keras.layers.GRU": partial(keras_layer, "GRU"),
+    "keras.layers.GRU(reset_after=False)": partial(keras_layer, "GRU", reset_after=False),
+    "tf.raw_ops.BlockLSTMV2": tensorflow_block,
+    "onnxruntime RNN": onnx_rnn,
+    "onnxruntime LSTM": onnx_lstm,
+    "onnxruntime LSTM(input_forget=1)": onnx_coupled,
+    "onnxruntime GRU(linear_before_reset=1)": partial(onnx_gru, reset_after=True),
+    "onnxruntime GRU(linear_before_reset=0)": partial(onnx_gru, reset_after=False),
+    "torch.nn.RNN": partial(torch_layer, "RNN"),
+    "torch.nn.LSTM": partial(torch_layer, "LSTM"),
+    "torch.nn.GRU": partial(torch_layer, "GRU"),
+}

@@ -2,7 +2,7 @@
 
 One function per paper. Each takes the input ``x`` (batch, features), the states before the step, a dict of
 weights under the names of the cells, and the cell's options; it returns ``(output, new states, gates)``.
-`run` carries such a step through a sequence, `finite_differences` differentiates anything.
+`run` carries such a step through a sequence, `differentiate` gives the gradients of anything made of them.
 
 What the papers leave open, and what is held here
 -------------------------------------------------
@@ -68,7 +68,7 @@ def simple(x, states, weights, activation=np.tanh):
     (h,) = states
     W, U, b = read(weights, "n")
     n = activation(x @ W.n + h @ U.n + b.n)
-    return n, (n,), dict(n=n)
+    return n, (n,), {"n": n}
 
 
 def lstm(x, states, weights, activation=np.tanh, recurrent_activation=sigmoid):
@@ -81,7 +81,7 @@ def lstm(x, states, weights, activation=np.tanh, recurrent_activation=sigmoid):
     c = f * c + i * g
     o = recurrent_activation(x @ W.o + h @ U.o + b.o)
     h = o * activation(c)
-    return h, (h, c), dict(i=i, f=f, g=g, o=o)
+    return h, (h, c), {"i": i, "f": f, "g": g, "o": o}
 
 
 def look(c, weights, gate):
@@ -103,10 +103,10 @@ def peephole(x, states, weights, output_peephole="current", activation=np.tanh, 
     f = recurrent_activation(x @ W.f + h @ U.f + look(c_old, weights, "f") + b.f)
     g = activation(x @ W.g + h @ U.g + b.g)
     c = f * c_old + i * g
-    seen = dict(current=c, previous=c_old)[output_peephole]
+    seen = {"current": c, "previous": c_old}[output_peephole]
     o = recurrent_activation(x @ W.o + h @ U.o + look(seen, weights, "o") + b.o)
     h = o * activation(c)
-    return h, (h, c), dict(i=i, f=f, g=g, o=o)
+    return h, (h, c), {"i": i, "f": f, "g": g, "o": o}
 
 
 def peephole_only(
@@ -125,7 +125,7 @@ def peephole_only(
     g = activation(x @ W.g + b.g)
     c = f * c + i * g
     h = output_activation(o * c)
-    return h, (h, c), dict(i=i, f=f, g=g, o=o)
+    return h, (h, c), {"i": i, "f": f, "g": g, "o": o}
 
 
 def coupled(x, states, weights, activation=np.tanh, recurrent_activation=sigmoid):
@@ -137,10 +137,12 @@ def coupled(x, states, weights, activation=np.tanh, recurrent_activation=sigmoid
     c = f * c + (1 - f) * g
     o = recurrent_activation(x @ W.o + h @ U.o + look(c, weights, "o") + b.o)
     h = o * activation(c)
-    return h, (h, c), dict(f=f, g=g, o=o)
+    return h, (h, c), {"i": 1 - f, "f": f, "g": g, "o": o}
 
 
-def gru(x, states, weights, reset_after=True, update="keep", activation=np.tanh, recurrent_activation=sigmoid):
+def gru(
+    x, states, weights, reset_after=True, update="keep", activation=np.tanh, recurrent_activation=sigmoid
+):
     """Gates u r n; state h. Cho et al. 2014; ``update="write"``: Chung et al. 2014; ``reset_after``: cuDNN.
 
     With ``reset_after`` the bias is (2, 3·units): one row beside W x, one beside U h.
@@ -157,7 +159,7 @@ def gru(x, states, weights, reset_after=True, update="keep", activation=np.tanh,
     else:
         n = activation(x @ W.n + b.n + (r * h) @ U.n)
     h = u * h + (1 - u) * n if update == "keep" else (1 - u) * h + u * n
-    return h, (h,), dict(u=u, r=r, n=n)
+    return h, (h,), {"u": u, "r": r, "n": n}
 
 
 # --------------------------------------------------------------------------------------------- their family
@@ -170,7 +172,7 @@ def minimal_gated(x, states, weights, activation=np.tanh, recurrent_activation=s
     f = recurrent_activation(x @ W.f + h @ U.f + b.f)
     n = activation(x @ W.n + (f * h) @ U.n + b.n)
     h = (1 - f) * h + f * n
-    return h, (h,), dict(f=f, n=n)
+    return h, (h,), {"f": f, "n": n}
 
 
 def clockwork(x, states, weights, periods, activation=np.tanh):
@@ -182,9 +184,7 @@ def clockwork(x, states, weights, periods, activation=np.tanh):
     modules = len(periods)
     h_of = np.split(h, modules, axis=-1)
     W = np.split(weights["kernel"], modules, axis=-1)
-    U = [
-        np.split(rows, modules, axis=-1) for rows in np.split(weights["recurrent_kernel"], modules, axis=0)
-    ]
+    U = [np.split(rows, modules, axis=-1) for rows in np.split(weights["recurrent_kernel"], modules, axis=0)]
     b = np.split(weights.get("bias", np.zeros(h.shape[-1])), modules)
     new, ticks = [], []
     for k, period in enumerate(periods):
@@ -193,11 +193,11 @@ def clockwork(x, states, weights, periods, activation=np.tanh):
         new.append(np.where(t % period == 0, n, h_of[k]))
         ticks.append(n)
     h = np.concatenate(new, axis=-1)
-    return h, (h, (t + 1) % np.lcm.reduce(periods)), dict(n=np.concatenate(ticks, axis=-1))
+    return h, (h, (t + 1) % np.lcm.reduce(periods)), {"n": np.concatenate(ticks, axis=-1)}
 
 
 def depth_gated(x, states, layers, activation=np.tanh, recurrent_activation=sigmoid):
-    """Gates i f g o, and d above the first layer; states h c of each layer. Yao et al. 2015, "Depth-gated LSTM".
+    """Gates i f g o, above the first layer d; states h c of each layer. Yao et al. 2015, "Depth-gated LSTM".
 
     ``layers`` holds the weights of each layer: kernel, recurrent_kernel, bias of an LSTM and, above the
     first, depth_kernel (features of the layer, units), depth_bias, depth_own (w_q, acts on the layer's old
@@ -213,7 +213,7 @@ def depth_gated(x, states, layers, activation=np.tanh, recurrent_activation=sigm
         g = activation(x @ W.g + h @ U.g + b.g)
         o = recurrent_activation(x @ W.o + h @ U.o + b.o)
         c = f * c_old + i * g
-        report = dict(i=i, f=f, g=g, o=o)
+        report = {"i": i, "f": f, "g": g, "o": o}
         if below is not None:
             d = recurrent_activation(
                 x @ weights["depth_kernel"]
@@ -255,7 +255,7 @@ def odyssey(x, states, weights, variant, activation=np.tanh, recurrent_activatio
     c = f * c + i * g
     o = one if variant == "NOG" else gate("o", c)
     h = o * (c if variant == "NOAF" else activation(c))
-    return h, (h, c, i, f, o) if variant == "FGR" else (h, c), dict(i=i, f=f, g=g, o=o)
+    return h, (h, c, i, f, o) if variant == "FGR" else (h, c), {"i": i, "f": f, "g": g, "o": o}
 
 
 def normalized(z, weights, name, epsilon):
@@ -285,10 +285,12 @@ def layer_norm_lstm(
     c = f * c + i * g
     seen = normalized(c, weights, "state", epsilon)
     h = o * activation(seen)
-    return h, (h, seen if carry_normalized else c), dict(i=i, f=f, g=g, o=o)
+    return h, (h, seen if carry_normalized else c), {"i": i, "f": f, "g": g, "o": o}
 
 
-def layer_norm_gru(x, states, weights, epsilon=1e-3, update="keep", activation=np.tanh, recurrent_activation=sigmoid):
+def layer_norm_gru(
+    x, states, weights, epsilon=1e-3, update="keep", activation=np.tanh, recurrent_activation=sigmoid
+):
     """Gates u r n; state h. Ba, Kiros & Hinton 2016, "Layer normalization", supplement.
 
     Four normalizations: kernel (of u and r), recurrent (of u and r), candidate_kernel, candidate_recurrent.
@@ -308,7 +310,7 @@ def layer_norm_gru(x, states, weights, epsilon=1e-3, update="keep", activation=n
         + b.n
     )
     h = u * h + (1 - u) * n if update == "keep" else (1 - u) * h + u * n
-    return h, (h,), dict(u=u, r=r, n=n)
+    return h, (h,), {"u": u, "r": r, "n": n}
 
 
 def zoneout(x, states, step, rates):
@@ -328,21 +330,26 @@ def residual(x, states, step):
 
 
 def indrnn(x, states, weights, activation=lambda z: np.maximum(z, 0)):
-    """Gate n; state h; the recurrent weight is a vector. Li et al. 2018, "Independently recurrent neural network"."""
+    """Gate n; state h; the recurrent weight is a vector.
+
+    Li et al. 2018, "Independently recurrent neural network (IndRNN)".
+    """
     (h,) = states
     h = activation(x @ weights["kernel"] + weights["recurrent_kernel"] * h + weights.get("bias", 0.0))
-    return h, (h,), dict(n=h)
+    return h, (h,), {"n": h}
 
 
 def janet(x, states, weights, beta=1.0, activation=np.tanh):
-    """Gates f g; state h (the memory is the output). van der Westhuizen & Lasenby 2018,
-    "The unreasonable effectiveness of the forget gate"."""
+    """Gates f g; state h, which is the memory too.
+
+    van der Westhuizen & Lasenby 2018, "The unreasonable effectiveness of the forget gate".
+    """
     (h,) = states
     W, U, b = read(weights, "fg")
     s = x @ W.f + h @ U.f + b.f
     g = activation(x @ W.g + h @ U.g + b.g)
     h = sigmoid(s) * h + (1 - sigmoid(s - beta)) * g
-    return h, (h,), dict(f=sigmoid(s), g=g)
+    return h, (h,), {"f": sigmoid(s), "g": g}
 
 
 def min_lstm(x, states, weights, activation=linear):
@@ -353,17 +360,17 @@ def min_lstm(x, states, weights, activation=linear):
     i, f = i / (i + f), f / (i + f)
     g = activation(x @ W.g + b.g)
     h = f * h + i * g
-    return h, (h,), dict(i=i, f=f, g=g)
+    return h, (h,), {"i": i, "f": f, "g": g}
 
 
 def min_gru(x, states, weights, update="write", activation=linear):
-    """Gates u n; state h. Feng et al. 2024, "Were RNNs all we needed?", section 3.1: h' = (1 − u) ⊙ h + u ⊙ n."""
+    """Gates u n; state h. Feng et al. 2024, "Were RNNs all we needed?", section 3.1 (plain form)."""
     (h,) = states
     W, _, b = read(weights, "un")
     u = sigmoid(x @ W.u + b.u)
     n = activation(x @ W.n + b.n)
     h = u * h + (1 - u) * n if update == "keep" else (1 - u) * h + u * n
-    return h, (h,), dict(u=u, n=n)
+    return h, (h,), {"u": u, "n": n}
 
 
 def slstm(x, states, weights, forget="sigmoid", activation=np.tanh):
@@ -383,7 +390,7 @@ def slstm(x, states, weights, forget="sigmoid", activation=np.tanh):
     i, f = np.exp(log_i - m_new), np.exp(log_f + m - m_new)
     c, n = f * c + i * g, f * n + i
     h = o * c / n
-    return h, (h, c, n, m_new), dict(i=i, f=f, g=g, o=o)
+    return h, (h, c, n, m_new), {"i": i, "f": f, "g": g, "o": o}
 
 
 # -------------------------------------------------------------------------------------------- the sequence
@@ -422,18 +429,19 @@ def run(step, x, initial_states, mask=None, go_backwards=False, zero_output_for_
     )
 
 
-def finite_differences(loss, arrays, epsilon=1e-6):
-    """Gradient of ``loss(arrays)`` for every array of a dict, by central differences in float64."""
+def differentiate(loss, arrays):
+    """Gradient of the real ``loss(arrays)`` for every array of a dict, by complex steps.
+
+    Im f(x + iε) / ε is the derivative of an analytic f without the cancellation of a difference, so ε can be
+    as small as one likes and the result is exact to rounding (Squire & Trapp 1998).
+    """
     gradients = {}
     for name, array in arrays.items():
         gradient = np.empty(array.shape)
-        moved = array.astype("float64")
+        moved = array.astype("complex128")
         for at in np.ndindex(array.shape):
-            ends = []
-            for sign in (1, -1):
-                moved[at] = array[at] + sign * epsilon
-                ends.append(loss({**arrays, name: moved}))
+            moved[at] += 1e-30j
+            gradient[at] = loss({**arrays, name: moved}).imag / 1e-30
             moved[at] = array[at]
-            gradient[at] = (ends[0] - ends[1]) / (2 * epsilon)
         gradients[name] = gradient
     return gradients

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from oracles import finite_differences, run
+from oracles import differentiate, run
 
 BATCH, TIME, FEATURES, UNITS = 4, 6, 3, 4
 MASKS = ("none", "right", "left", "holes")
@@ -63,7 +63,7 @@ def random_problem(weights, states, mask="none", go_backwards=False, seed=0, out
 
 
 def transcribed(oracle, problem, gradients=True, **options):
-    """The answer of a NumPy transcription, differentiated by finite differences."""
+    """The answer of a NumPy transcription, differentiated by complex steps."""
 
     def forward(arrays):
         weights = {name: arrays[name] for name in problem.weights}
@@ -85,7 +85,7 @@ def transcribed(oracle, problem, gradients=True, **options):
 
     record = forward(problem.arrays)
     final = dict(zip(problem.state_names, record.final, strict=True))
-    slopes = finite_differences(loss, problem.arrays) if gradients else None
+    slopes = differentiate(loss, problem.arrays) if gradients else None
     return Answer(record.outputs, final, slopes)
 
 
