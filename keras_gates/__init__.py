@@ -6,6 +6,7 @@ from keras_gates.gru import GRUCell
 from keras_gates.layers import GRU, LSTM, CoupledLSTM, PeepholeLSTM, PeepholeOnlyLSTM, SimpleRNN, layer_of
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
 from keras_gates.rnn import RNN
+from keras_gates.saved_model import export, load
 from keras_gates.simple import SimpleRNNCell
 from keras_gates.wrappers import ResidualCell, WrapperCell
 
@@ -28,5 +29,7 @@ __all__ = [
     "WrapperCell",
     "__version__",
     "cells",
+    "export",
     "layer_of",
+    "load",
 ]
