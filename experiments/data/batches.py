@@ -1,0 +1,72 @@
+"""Batches of sequences of nearly equal length, in an order that depends on seed and epoch alone."""
+
+import numpy as np
+import tensorflow as tf
+
+POOL = 50  # batches that are sorted by length together: enough to pad little, few enough to mix well
+
+
+def pad(sequences, value=0, dtype="int32"):
+    """Sequences side by side, padded to the longest: (len(sequences), longest, …)."""
+    longest = max(map(len, sequences))
+    padded = np.full((len(sequences), longest, *np.shape(sequences[0])[1:]), value, dtype)
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return padded
+
+
+class Batches:
+    """Examples as batches, bucketed by length.
+
+    lengths: one whole number per example.
+    collate: indices of the examples of a batch -> what `fit` takes, such as (inputs, targets), padded.
+    signature: `tf.TensorSpec`s of what `collate` returns.
+    """
+
+    def __init__(self, lengths, collate, signature, batch_size, seed=0):
+        self.lengths = np.asarray(lengths)
+        self.collate, self.signature = collate, signature
+        self.batch_size, self.seed = batch_size, seed
+
+    def __len__(self):
+        return -(-len(self.lengths) // self.batch_size)
+
+    @property
+    def order(self):
+        """The order in which `once` shows the examples."""
+        return np.argsort(self.lengths, kind="stable")
+
+    def epoch(self, number):
+        """The batches of one epoch, as arrays of indices.
+
+        Nothing is carried from one epoch to the next, so an epoch can be repeated or started from.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        shuffled = rng.permutation(len(self.lengths))
+        batches = []
+        for pool in self._cut(shuffled, POOL * self.batch_size):
+            batches += self._cut(pool[np.argsort(self.lengths[pool], kind="stable")], self.batch_size)
+        return [batches[at] for at in rng.permutation(len(batches))]
+
+    def endless(self, first_epoch=0):
+        """Epoch after epoch as one endless `tf.data.Dataset`: give `fit` `steps_per_epoch=len(self)`."""
+
+        def stream():
+            number = first_epoch
+            while True:
+                yield from map(self.collate, self.epoch(number))
+                number += 1
+
+        return self._dataset(stream, tf.data.INFINITE_CARDINALITY)
+
+    def once(self):
+        """Every example once, from the shortest to the longest, as a `tf.data.Dataset`."""
+        return self._dataset(lambda: map(self.collate, self._cut(self.order, self.batch_size)), len(self))
+
+    def _dataset(self, stream, cardinality):
+        dataset = tf.data.Dataset.from_generator(stream, output_signature=self.signature)
+        return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(4)
+
+    @staticmethod
+    def _cut(indices, size):
+        return [indices[start : start + size] for start in range(0, len(indices), size)]

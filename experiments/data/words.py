@@ -1,0 +1,35 @@
+"""Words of a text, as numbers: the tokenisation that becomes part of the saved model."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+BATCH = 1024
+START = "[START]"  # opens every text, so that no text is without a step to read
+
+
+@keras.saving.register_keras_serializable(package="experiments")
+def standardize(texts):
+    """Lower case, no markup, apostrophes closed up, one space for all else between letters and digits."""
+    texts = tf.strings.lower(texts, encoding="utf-8")
+    texts = tf.strings.regex_replace(texts, r"<[^>]*>", " ")
+    texts = tf.strings.regex_replace(texts, r"['’]", "")
+    texts = tf.strings.regex_replace(texts, r"[^\pL\pM\pN]+", " ")
+    return tf.strings.join([START, texts], separator=" ")
+
+
+def vectorizer(texts, vocabulary):
+    """A `TextVectorization` that knows the `vocabulary` most frequent words of the texts."""
+    layer = keras.layers.TextVectorization(max_tokens=vocabulary, standardize=standardize, name="words")
+    layer.adapt(tf.data.Dataset.from_tensor_slices(texts).batch(BATCH))
+    return layer
+
+
+def numbers(layer, texts, longest):
+    """The ids of every text, each an int32 array of at most `longest`."""
+    found = []
+    for start in range(0, len(texts), BATCH):
+        padded = layer(tf.constant(texts[start : start + BATCH])).numpy().astype("int32")
+        lengths = np.minimum(np.count_nonzero(padded, axis=1), longest)  # 0 is padding, never a word
+        found += [row[:length] for row, length in zip(padded, lengths, strict=True)]
+    return found

@@ -1,0 +1,116 @@
+"""The command line of every task: common options, checked values, errors in one sentence."""
+
+import argparse
+import sys
+
+import keras_gates
+from experiments.errors import InputError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but not that an option is not given by default."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` that shows defaults in its help, and errors in one sentence."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, formatter_class=_Help, allow_abbrev=False, **kwargs)
+
+    def error(self, message):
+        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
+
+
+def whole(least, most=2**31 - 1):
+    """The type of a whole number from `least` to `most`."""
+
+    def parse(text):
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def share(text):
+    """The type of a number from 0 to below 1."""
+    return _number(text, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+
+
+def positive(text):
+    """The type of a finite number above 0."""
+    return _number(text, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def _number(text, accepts, expected):
+    try:
+        value = float(text)
+    except ValueError:
+        value = None
+    if value is None or not accepts(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return value
+
+
+def training_parser(task, description, epilog=None):
+    """A parser of the options that every task's training takes; the task adds its own."""
+    parser = Parser(prog=f"python -m experiments.{task}", description=description, epilog=epilog)
+    model = parser.add_argument_group("model")
+    model.add_argument("--cell", choices=keras_gates.cells(), default="lstm", help="the recurrent cell")
+    model.add_argument("--units", type=whole(1), default=64, help="width of a recurrent layer")
+    model.add_argument("--layers", type=whole(1), default=1, help="recurrent layers on top of each other")
+    model.add_argument(
+        "--bidirectional",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="read the sequence from both ends",
+    )
+    model.add_argument("--dropout", type=share, default=0.5, help="share of features dropped in training")
+    fit = parser.add_argument_group("training")
+    fit.add_argument("--epochs", type=whole(1), default=10, help="epochs at most")
+    fit.add_argument(
+        "--patience",
+        type=whole(1),
+        default=2,
+        help="stop after so many epochs without a better validation loss; the best weights are kept",
+    )
+    fit.add_argument("--batch-size", type=whole(1), default=64, help="sequences in a batch")
+    fit.add_argument("--learning-rate", type=positive, default=1e-3, help="step size of Adam")
+    fit.add_argument("--clip", type=positive, default=1.0, help="largest norm of a weight's gradient")
+    fit.add_argument("--seed", type=whole(0), default=0, help="same seed, same result")
+    run = parser.add_argument_group("run")
+    run.add_argument("--limit", type=whole(1), help="examples of each part at most, for a quick try")
+    run.add_argument(
+        "--out", metavar="RUN", help=f"the run folder; by default the next free runs/{task}-CELL"
+    )
+    run.add_argument("--resume", metavar="RUN", help="continue this interrupted run with its own options")
+    return parser
+
+
+def command_line(commands, arguments=None):
+    """Run one of the commands and return the exit code.
+
+    commands: name -> (parser, action); the first is what a call without a command's name does.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    name = arguments.pop(0) if arguments and arguments[0] in commands else next(iter(commands))
+    parser, action = commands[name]
+    options = parser.parse_args(arguments)
+    try:
+        action(parser, options)
+    except InputError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        print(f"{parser.prog}: cannot use{where}: {error.strerror or error}.", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt as stop:
+        print(f"\n{parser.prog}: stopped. {stop}".rstrip(), file=sys.stderr)
+        return INTERRUPTED
+    return 0

