@@ -23,8 +23,12 @@ from experiments.data.batches import Batches, pad
 from experiments.data.splits import position, split
 
 ROOT = Path(__file__).parents[1]
-TINY = ["--units", "6", "--embedding", "5", "--batch-size", "16", "--epochs", "3", "--learning-rate", "0.02"]
-GOOD, BAD, FILLER = "good great fine".split(), "bad awful poor".split(), "the film was a plot of".split()
+TINY = ["--units", "6", "--embedding", "5", "--batch-size", "8", "--epochs", "3", "--learning-rate", "0.02"]
+GOOD, BAD, FILLER = (
+    ["good", "great", "fine"],
+    ["bad", "awful", "poor"],
+    ["the", "film", "was", "a", "plot", "of"],
+)
 
 
 def write_table(path, rows, delimiter=","):
@@ -108,14 +112,8 @@ def test_the_saved_models_score_what_the_metrics_say(run, table):
 
 
 SERVE = """
-import importlib.abc, sys
-
-class Block(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("keras", "keras_gates", "experiments"):
-            raise ImportError(name + " is blocked")
-
-sys.meta_path.insert(0, Block())
+import sys
+sys.modules.update(dict.fromkeys(["keras", "keras_gates", "experiments"]))  # importing them raises
 import json
 import numpy as np
 import tensorflow as tf
@@ -318,10 +316,12 @@ def test_own_files_of_three_classes(suffix, tmp_path):
 
 def test_words():
     layer = words.vectorizer(["The film's <br />plot, the PLOT: ÉTÉ 1999!", "the end"], 100)
-    assert layer.get_vocabulary()[2:] == ["[START]", "the", "plot", "films", "end", "été", "1999"]
-    first, second = words.numbers(layer, ["plot of the end", ""], longest=4)
-    assert first.tolist() == [2, 4, 1, 3]  # "of" is unknown, "end" is cut off
-    assert second.tolist() == [2]
+    vocabulary = layer.get_vocabulary()
+    assert vocabulary[:3] == ["", "[UNK]", "the"]
+    assert set(vocabulary[3:]) == {"[START]", "plot", "films", "end", "été", "1999"}
+    first, second = words.numbers(layer, ["plot of THE end", ""], longest=4)
+    assert [vocabulary[number] for number in first] == ["[START]", "plot", "[UNK]", "the"]
+    assert [vocabulary[number] for number in second] == ["[START]"]
 
 
 def batches_of(lengths, batch_size=4, seed=0):
