@@ -278,10 +278,7 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
                 f"got one step of shape {tuple(input_shape)}."
             )
         features = input_shape[-1]
-        self.kernel = self._add_matrix("kernel", features, self.gates)
-        self.recurrent_kernel = self._add_matrix("recurrent_kernel", self.units, self.recurrent_gates)
-        self.bias = self._add_bias() if self.use_bias else None
-        self.build_own(features)
+        self.build_weights(features)
         if self.learn_initial_state:
             sizes = dict(zip(self.states, self.state_size, strict=True))
             self.initial_states = {
@@ -289,6 +286,17 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
                 for name in self.learnable_states
             }
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: features})
+
+    def build_weights(self, features):
+        """Add the kernels, the bias and what is peculiar to a cell."""
+        self.kernel = self.add_weight_of_kind("kernel", "kernel", (features, self.units * len(self.gates)))
+        self.recurrent_kernel = (
+            self.add_weight_of_kind("recurrent", "recurrent_kernel", self.recurrent_shape)
+            if self.recurrent_gates
+            else None
+        )
+        self.bias = self._add_bias() if self.use_bias else None
+        self.build_own(features)
 
     def build_own(self, features):
         """Add the weights peculiar to a cell, between the bias and the learned initial states."""
@@ -299,6 +307,10 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         return self.gates
 
     @property
+    def recurrent_shape(self):
+        return (self.units, self.units * len(self.recurrent_gates))
+
+    @property
     def learnable_states(self):
         """The states whose value before the first step can be learned."""
         return self.states
@@ -307,14 +319,21 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
     def bias_shape(self):
         return (self.units * len(self.gates),)
 
-    def _add_matrix(self, name, rows, gates):
-        prefix = name.removesuffix("_kernel") if name != "kernel" else name
+    def add_weight_of_kind(self, kind, name, shape):
+        """Add a weight that starts, is penalised and is held as the arguments say for its kind.
+
+        The arguments are `{kind}_initializer`, `{kind}_regularizer` and `{kind}_constraint`, the kind
+        being `kernel`, `recurrent` or what a cell adds to these.
+        """
+        initializer = getattr(self, f"{kind}_initializer")
+        if isinstance(initializer, keras.Initializer):
+            initializer = initializer.clone()  # one and the same would draw the same values for each weight
         return self.add_weight(
-            shape=(rows, self.units * len(gates)),
+            shape=shape,
             name=name,
-            initializer=getattr(self, f"{prefix}_initializer"),
-            regularizer=getattr(self, f"{prefix}_regularizer"),
-            constraint=getattr(self, f"{prefix}_constraint"),
+            initializer=initializer,
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
         )
 
     def _add_bias(self):
@@ -372,14 +391,17 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
 
     def advance(self, projected, states, training=False):
         """One step from projected inputs: the output, the list of new states, the dict of gates."""
+        self.check_states(states)
+        mask = self.get_recurrent_dropout_mask(states[0]) if training and self.recurrent_dropout else None
+        new_states, gates = self.step(projected, tuple(states), functools.partial(self.recur, mask=mask))
+        return new_states[0], list(new_states), gates
+
+    def check_states(self, states):
         if len(states) != len(self.states):
             raise ValueError(
                 f"{type(self).__name__} carries {len(self.states)} state(s), {', '.join(self.states)}; "
                 f"got {len(states)}."
             )
-        mask = self.get_recurrent_dropout_mask(states[0]) if training and self.recurrent_dropout else None
-        new_states, gates = self.step(projected, tuple(states), functools.partial(self.recur, mask=mask))
-        return new_states[0], list(new_states), gates
 
     def report(self, inputs, states, training=False):
         """`call` that also says what each gate was: the output, the list of new states, the dict of gates."""

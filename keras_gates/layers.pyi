@@ -113,7 +113,7 @@ class PeepholeLSTM(CellLayer):
         self,
         units: int,
         *,
-        peepholes=('i', 'f', 'o'),
+        peepholes=None,
         peephole='diagonal',
         output_peephole='current',
         peephole_initializer='zeros',

@@ -5,7 +5,7 @@ from keras import ops
 from keras_gates.cell import GatedCell, check_choice, register, resolve
 
 
-@register("lstm")
+@register("lstm", "NP")
 class LSTMCell(GatedCell):
     r"""Long short-term memory with a forget gate.
 
@@ -33,7 +33,7 @@ class LSTMCell(GatedCell):
         return (h, c), {"i": i, "f": f, "g": g, "o": o}
 
 
-@register("peephole")
+@register("peephole", "V")
 class PeepholeLSTMCell(LSTMCell):
     r"""LSTM whose gates see the memory.
 
@@ -44,7 +44,7 @@ class PeepholeLSTMCell(LSTMCell):
         h' = o ⊙ φ(c')
 
     Args:
-        peepholes: which gates see the memory, any subset of i, f, o.
+        peepholes: which gates see the memory, any subset of i, f, o; all the cell has by default.
         peephole: `"diagonal"`, a unit's gates see its own memory (p is a vector), or `"full"`, every
             memory: P c with a square matrix, σ(W·[c, h, x] + b) in the concatenated form of Olah 2015.
         output_peephole: whether the output gate sees the `"current"` memory c' or the `"previous"` c.
@@ -62,7 +62,7 @@ class PeepholeLSTMCell(LSTMCell):
         self,
         units,
         *,
-        peepholes=("i", "f", "o"),
+        peepholes=None,
         peephole="diagonal",
         output_peephole="current",
         peephole_initializer="zeros",
@@ -80,6 +80,8 @@ class PeepholeLSTMCell(LSTMCell):
 
     def _in_kernel_order(self, peepholes):
         possible = tuple(gate for gate in self.gates if gate in ("i", "f", "o"))
+        if peepholes is None:
+            return possible
         if not set(peepholes) <= set(possible):
             raise ValueError(
                 f"`peepholes` of {type(self).__name__} must be some of {', '.join(map(repr, possible))}; "
@@ -89,33 +91,41 @@ class PeepholeLSTMCell(LSTMCell):
 
     def build_own(self, features):
         self.peephole_weights = {
-            gate: self.add_weight(
-                shape=(self.units,) if self.peephole == "diagonal" else (self.units, self.units),
-                name=f"peephole_{gate}",
-                initializer=self.peephole_initializer,
-                regularizer=self.peephole_regularizer,
-                constraint=self.peephole_constraint,
+            gate: self.add_weight_of_kind(
+                "peephole",
+                f"peephole_{gate}",
+                (self.units,) if self.peephole == "diagonal" else (self.units, self.units),
             )
             for gate in self.peepholes
         }
 
-    def see(self, gate, a, memory):
-        """a + p ⊙ memory, or a + P memory, if this gate has a peephole; a if it has none."""
-        if gate not in self.peepholes:
-            return a
-        p = self.peephole_weights[gate]
-        return a + (p * memory if self.peephole == "diagonal" else ops.matmul(memory, p))
+    def gate(self, name, a, memory):
+        """σ(a + p ⊙ memory), or σ(a + P memory); a gate that the cell has not stands open, at one."""
+        if name not in self.gates:
+            return ops.ones_like(memory)
+        if name not in self.peepholes:
+            return self.recurrent_activation(a[name])
+        p = self.peephole_weights[name]
+        seen = p * memory if self.peephole == "diagonal" else ops.matmul(memory, p)
+        return self.recurrent_activation(a[name] + seen)
+
+    def squash_candidate(self, g):
+        """φ on the way into the memory."""
+        return self.activation(g)
+
+    def squash_memory(self, c):
+        """φ on the way out of the memory."""
+        return self.activation(c)
 
     def step(self, x, states, recur):
-        sigma, phi = self.recurrent_activation, self.activation
         h, c_before = states
-        i, f, g, o = self.split(x + recur(h))
-        i = sigma(self.see("i", i, c_before))
-        f = sigma(self.see("f", f, c_before))
-        g = phi(g)
+        a = dict(zip(self.gates, self.split(x + recur(h)), strict=True))
+        i = self.gate("i", a, c_before)
+        f = self.gate("f", a, c_before)
+        g = self.squash_candidate(a["g"])
         c = f * c_before + i * g
-        o = sigma(self.see("o", o, c if self.output_peephole == "current" else c_before))
-        h = o * phi(c)
+        o = self.gate("o", a, c if self.output_peephole == "current" else c_before)
+        h = o * self.squash_memory(c)
         return (h, c), {"i": i, "f": f, "g": g, "o": o}
 
 
@@ -186,13 +196,12 @@ class CoupledLSTMCell(PeepholeLSTMCell):
         super().__init__(units, peepholes=peepholes, **kwargs)
 
     def step(self, x, states, recur):
-        sigma, phi = self.recurrent_activation, self.activation
         h, c_before = states
-        f, g, o = self.split(x + recur(h))
-        f = sigma(self.see("f", f, c_before))
+        a = dict(zip(self.gates, self.split(x + recur(h)), strict=True))
+        f = self.gate("f", a, c_before)
         i = 1 - f
-        g = phi(g)
+        g = self.squash_candidate(a["g"])
         c = f * c_before + i * g
-        o = sigma(self.see("o", o, c if self.output_peephole == "current" else c_before))
-        h = o * phi(c)
+        o = self.gate("o", a, c if self.output_peephole == "current" else c_before)
+        h = o * self.squash_memory(c)
         return (h, c), {"i": i, "f": f, "g": g, "o": o}
