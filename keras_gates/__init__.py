@@ -2,31 +2,109 @@
 
 from keras_gates._version import __version__
 from keras_gates.cell import GatedCell, cells
-from keras_gates.gru import GRUCell
-from keras_gates.layers import GRU, LSTM, CoupledLSTM, PeepholeLSTM, PeepholeOnlyLSTM, SimpleRNN, layer_of
+from keras_gates.clockwork import ClockworkCell
+from keras_gates.depth_gated import DepthGatedLSTMCell
+from keras_gates.gru import GRUCell, MinimalGatedCell
+from keras_gates.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
+from keras_gates.layers import (
+    GRU,
+    JANET,
+    LSTM,
+    SLSTM,
+    Clockwork,
+    CoupledLSTM,
+    CoupledPeepholeLSTM,
+    DepthGatedLSTM,
+    FullGateRecurrenceLSTM,
+    IndRNN,
+    LayerNormGRU,
+    LayerNormLSTM,
+    LayerNormSimpleRNN,
+    MinGRU,
+    MinimalGated,
+    MinLSTM,
+    NoForgetGateLSTM,
+    NoInputActivationLSTM,
+    NoInputGateLSTM,
+    NoOutputActivationLSTM,
+    NoOutputGateLSTM,
+    PeepholeLSTM,
+    PeepholeOnlyLSTM,
+    SimpleRNN,
+    layer_of,
+)
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
+from keras_gates.modern import JANETCell, MinGRUCell, MinLSTMCell, SLSTMCell
+from keras_gates.odyssey import (
+    ODYSSEY,
+    CoupledPeepholeLSTMCell,
+    FullGateRecurrenceLSTMCell,
+    NoForgetGateLSTMCell,
+    NoInputActivationLSTMCell,
+    NoInputGateLSTMCell,
+    NoOutputActivationLSTMCell,
+    NoOutputGateLSTMCell,
+)
 from keras_gates.rnn import RNN
 from keras_gates.saved_model import export, load
-from keras_gates.simple import SimpleRNNCell
-from keras_gates.wrappers import ResidualCell, WrapperCell
+from keras_gates.simple import IndRNNCell, SimpleRNNCell
+from keras_gates.wrappers import ResidualCell, WrapperCell, ZoneoutCell
 
 __all__ = [
     "GRU",
+    "JANET",
     "LSTM",
+    "ODYSSEY",
     "RNN",
+    "SLSTM",
+    "Clockwork",
+    "ClockworkCell",
     "CoupledLSTM",
     "CoupledLSTMCell",
+    "CoupledPeepholeLSTM",
+    "CoupledPeepholeLSTMCell",
+    "DepthGatedLSTM",
+    "DepthGatedLSTMCell",
+    "FullGateRecurrenceLSTM",
+    "FullGateRecurrenceLSTMCell",
     "GRUCell",
     "GatedCell",
+    "IndRNN",
+    "IndRNNCell",
+    "JANETCell",
     "LSTMCell",
+    "LayerNormGRU",
+    "LayerNormGRUCell",
+    "LayerNormLSTM",
+    "LayerNormLSTMCell",
+    "LayerNormSimpleRNN",
+    "LayerNormSimpleRNNCell",
+    "MinGRU",
+    "MinGRUCell",
+    "MinLSTM",
+    "MinLSTMCell",
+    "MinimalGated",
+    "MinimalGatedCell",
+    "NoForgetGateLSTM",
+    "NoForgetGateLSTMCell",
+    "NoInputActivationLSTM",
+    "NoInputActivationLSTMCell",
+    "NoInputGateLSTM",
+    "NoInputGateLSTMCell",
+    "NoOutputActivationLSTM",
+    "NoOutputActivationLSTMCell",
+    "NoOutputGateLSTM",
+    "NoOutputGateLSTMCell",
     "PeepholeLSTM",
     "PeepholeLSTMCell",
     "PeepholeOnlyLSTM",
     "PeepholeOnlyLSTMCell",
     "ResidualCell",
+    "SLSTMCell",
     "SimpleRNN",
     "SimpleRNNCell",
     "WrapperCell",
+    "ZoneoutCell",
     "__version__",
     "cells",
     "export",

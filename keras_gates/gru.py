@@ -61,3 +61,29 @@ class GRUCell(GatedCell):
         keep = u if self.update == "keep" else 1 - u
         h = keep * h + (1 - keep) * n
         return (h,), {"u": u, "r": r, "n": n}
+
+
+@register("minimal-gated")
+class MinimalGatedCell(GatedCell):
+    r"""Minimal gated unit: one gate resets and updates.
+
+        f = σ(W_f x + U_f h + b_f)
+        n = φ(W_n x + U_n (f ⊙ h) + b_n)
+        h' = (1 − f) ⊙ h + f ⊙ n
+
+    That is a `GRUCell(reset_after=False, update="write")` whose gates u and r are the same f.
+    Arguments as `GatedCell`.
+    """
+
+    gates, states = ("f", "n"), ("h",)
+    without = ("unit_forget_bias",)
+    source = "Zhou et al. 2016, Minimal gated unit for recurrent neural networks"
+
+    def step(self, x, states, recur):
+        sigma, phi = self.recurrent_activation, self.activation
+        (h,) = states
+        x_f, x_n = self.split(x)
+        f = sigma(x_f + recur(h, "f"))
+        n = phi(x_n + recur(f * h, "n"))
+        h = (1 - f) * h + f * n
+        return (h,), {"f": f, "n": n}

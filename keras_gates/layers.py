@@ -5,10 +5,23 @@ import inspect
 import keras
 
 from keras_gates.cell import arguments_of, deserialize_values, register, signature_of
-from keras_gates.gru import GRUCell
+from keras_gates.clockwork import ClockworkCell
+from keras_gates.depth_gated import DepthGatedLSTMCell
+from keras_gates.gru import GRUCell, MinimalGatedCell
+from keras_gates.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
+from keras_gates.modern import JANETCell, MinGRUCell, MinLSTMCell, SLSTMCell
+from keras_gates.odyssey import (
+    CoupledPeepholeLSTMCell,
+    FullGateRecurrenceLSTMCell,
+    NoForgetGateLSTMCell,
+    NoInputActivationLSTMCell,
+    NoInputGateLSTMCell,
+    NoOutputActivationLSTMCell,
+    NoOutputGateLSTMCell,
+)
 from keras_gates.rnn import RNN
-from keras_gates.simple import SimpleRNNCell
+from keras_gates.simple import IndRNNCell, SimpleRNNCell
 
 
 def arguments_of_rnn():
@@ -73,3 +86,21 @@ PeepholeLSTM = layer_of(PeepholeLSTMCell)
 PeepholeOnlyLSTM = layer_of(PeepholeOnlyLSTMCell)
 CoupledLSTM = layer_of(CoupledLSTMCell)
 GRU = layer_of(GRUCell)
+IndRNN = layer_of(IndRNNCell)
+CoupledPeepholeLSTM = layer_of(CoupledPeepholeLSTMCell)
+NoInputGateLSTM = layer_of(NoInputGateLSTMCell)
+NoForgetGateLSTM = layer_of(NoForgetGateLSTMCell)
+NoOutputGateLSTM = layer_of(NoOutputGateLSTMCell)
+NoInputActivationLSTM = layer_of(NoInputActivationLSTMCell)
+NoOutputActivationLSTM = layer_of(NoOutputActivationLSTMCell)
+FullGateRecurrenceLSTM = layer_of(FullGateRecurrenceLSTMCell)
+MinimalGated = layer_of(MinimalGatedCell)
+Clockwork = layer_of(ClockworkCell)
+DepthGatedLSTM = layer_of(DepthGatedLSTMCell)
+LayerNormSimpleRNN = layer_of(LayerNormSimpleRNNCell)
+LayerNormLSTM = layer_of(LayerNormLSTMCell)
+LayerNormGRU = layer_of(LayerNormGRUCell)
+JANET = layer_of(JANETCell)
+MinLSTM = layer_of(MinLSTMCell)
+MinGRU = layer_of(MinGRUCell)
+SLSTM = layer_of(SLSTMCell)

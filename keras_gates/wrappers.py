@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_gates.cell import Configured, DropoutRNNCell, register, resolve
+from keras_gates.cell import Configured, DropoutRNNCell, check_rate, register, resolve
 
 
 def check_cell(argument, cell):
@@ -159,3 +159,69 @@ class ResidualCell(WrapperCell):
     def report(self, inputs, states, training=False):
         output, new_states, gates = super().report(inputs, states, training)
         return output + (ops.matmul(inputs, self.projection) if self.project else inputs), new_states, gates
+
+
+@register()
+class ZoneoutCell(WrapperCell):
+    r"""A cell whose units now and then keep their state as it was.
+
+        s' = d ⊙ s + (1 − d) ⊙ s'_cell        in training: d is one with probability z, drawn for
+                                              each unit and each step
+        s' = z s + (1 − z) s'_cell            at inference, its expectation
+
+    for each state s. The output is the first of the states, as zoned out; so this wrapper goes inside others:
+    `ResidualCell(ZoneoutCell(cell))`.
+
+    With the JAX backend, training needs `RNN(…, unroll=True)`: a loop that is compiled there
+    cannot draw anew in each step from Keras' seeds.
+
+    Args:
+        cell: the cell inside, no wrapper.
+        zoneout: z, in [0, 1): one rate for all states, or a dict of rates by the name of the state
+            (the paper's for characters: `{"h": 0.05, "c": 0.5}`). One rate for all leaves alone what is
+            no memory of units, such as the clock of a `ClockworkCell`.
+        seed: seed of the draws.
+        **kwargs: as in `WrapperCell`.
+
+    Raises:
+        TypeError: `cell` is no single recurrent cell, or is a wrapper.
+        ValueError: a rate is out of its range, or the cell has no state of that name.
+    """
+
+    source = "Krueger et al. 2017, Zoneout: Regularizing RNNs by randomly preserving hidden activations"
+
+    def __init__(self, cell, *, zoneout=0.1, seed=None, **kwargs):
+        super().__init__(cell, **kwargs)
+        if isinstance(cell, WrapperCell):
+            raise TypeError(
+                f"`cell` of ZoneoutCell must be no wrapper, as its output must be its first state; "
+                f"got {type(cell).__name__}. Zone out the cell inside it instead."
+            )
+        self.zoneout = zoneout
+        self.rates = self._rates_by_state(zoneout)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def _rates_by_state(self, zoneout):
+        if not isinstance(zoneout, dict):
+            zoneout = dict.fromkeys(getattr(self.cell, "learnable_states", self.states), zoneout)
+        if not set(zoneout) <= set(self.states):
+            raise ValueError(
+                f"`zoneout` of {type(self.cell).__name__} must name some of its states, "
+                f"{', '.join(self.states)}; got {', '.join(map(repr, zoneout))}."
+            )
+        return [check_rate("zoneout", zoneout.get(name, 0.0)) for name in self.states]
+
+    def report(self, inputs, states, training=False):
+        _, new_states, gates = super().report(inputs, states, training)
+        zoned = [
+            self._zone_out(old, new, rate, training) if rate else new
+            for old, new, rate in zip(states, new_states, self.rates, strict=True)
+        ]
+        return zoned[0], zoned, gates
+
+    def _zone_out(self, old, new, rate, training):
+        if not training:
+            return rate * old + (1 - rate) * new
+        keep = keras.random.uniform(ops.shape(new), seed=self.seed_generator) < rate
+        return ops.where(keep, old, new)

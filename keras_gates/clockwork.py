@@ -1,0 +1,77 @@
+"""A simple cell whose units run at several speeds."""
+
+import itertools
+import math
+
+import numpy as np
+from keras import ops
+
+from keras_gates.cell import GatedCell, check_size, register
+
+# The largest integer up to which a float of this kind counts without a gap.
+_COUNTS_TO = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64": 2**53}
+
+
+@register("clockwork")
+class ClockworkCell(GatedCell):
+    r"""Clockwork RNN: modules of units with periods T_1 < … < T_m, from fast to slow.
+
+        n = φ(W x + U h + b)
+        h' = n in the modules whose T divides t, else h, bit for bit
+        t' = t + 1, counted modulo lcm(T_1, …, T_m)
+
+    A module hears itself and the slower ones: U is dense and masked, block-triangular. So the cell
+    takes as long as a `SimpleRNNCell`, or a little longer; the paper's saving would need a product for each
+    module. Every module updates in the first step, t = 0.
+
+    The states are h and the clock t, shape `(batch, 1)`: each sequence of a batch counts the steps that
+    its mask lets through. Reports n, and `tick`, one where a unit updates and zero where it sleeps.
+
+    Args:
+        periods: the period of each module in steps, strictly increasing positive integers. The units are
+            shared out as evenly as possible, in this order.
+        units, **kwargs: as in `GatedCell`; at least one unit for each module.
+
+    Raises:
+        ValueError: the periods do not increase, outnumber the units, or repeat after more steps than the
+            compute dtype can count.
+    """
+
+    gates, states = ("n",), ("h", "t")
+    without = ("recurrent_activation", "unit_forget_bias")
+    source = "Koutník et al. 2014, A clockwork RNN"
+
+    def __init__(self, units, *, periods=(1, 2, 4, 8), **kwargs):
+        super().__init__(units, **kwargs)
+        self.periods = tuple(check_size("periods", period) for period in periods)
+        if not self.periods or any(slow <= fast for fast, slow in itertools.pairwise(self.periods)):
+            raise ValueError(f"`periods` must increase strictly, from fast to slow; got {self.periods}.")
+        if self.units < len(self.periods):
+            raise ValueError(
+                f"`units` must be at least the number of `periods`, so that every module has a unit; "
+                f"got {self.units} units for {len(self.periods)} periods."
+            )
+        self.cycle = math.lcm(*self.periods)
+        if self.cycle > _COUNTS_TO[self.compute_dtype]:
+            raise ValueError(
+                f"`periods` must repeat after at most {_COUNTS_TO[self.compute_dtype]} steps, as far as "
+                f"{self.compute_dtype} counts; {self.periods} repeat after {self.cycle}."
+            )
+        self.period_of_unit = np.sort(np.resize(self.periods, self.units)).astype("int32")
+        self.state_size = [self.units, 1]
+
+    @property
+    def learnable_states(self):
+        return ("h",)
+
+    def recur(self, h, *gates, mask=None):
+        hears = self.period_of_unit[:, None] >= self.period_of_unit  # from rows to columns
+        return ops.matmul(h if mask is None else h * mask, self.recurrent_kernel * ops.cast(hears, h.dtype))
+
+    def step(self, x, states, recur):
+        h, t = states
+        n = self.activation(x + recur(h))
+        tick = ops.equal(ops.mod(ops.cast(t, "int32"), self.period_of_unit), 0)
+        h = ops.where(tick, n, h)
+        t = ops.mod(t + 1, self.cycle)
+        return (h, t), {"n": n, "tick": ops.cast(tick, h.dtype)}

@@ -1,0 +1,104 @@
+"""The LSTMs of "LSTM: A search space odyssey": vanilla, and eight cells that each depart in one thing.
+
+Greff, Srivastava, Koutník, Steunebrink & Schmidhuber 2017, IEEE TNNLS 28 (10). Vanilla (V) is
+`PeepholeLSTMCell`, and NP is `LSTMCell`.
+"""
+
+from keras import ops
+
+from keras_gates.cell import cells, register
+from keras_gates.lstm import CoupledLSTMCell, PeepholeLSTMCell
+
+
+@register("NIG")
+class NoInputGateLSTMCell(PeepholeLSTMCell):
+    r"""Vanilla LSTM without input gate (NIG): i = 1. Arguments as `PeepholeLSTMCell`."""
+
+    gates = ("f", "g", "o")
+    source = "Greff et al. 2017, LSTM: A search space odyssey"
+
+
+@register("NFG")
+class NoForgetGateLSTMCell(PeepholeLSTMCell):
+    r"""Vanilla LSTM without forget gate (NFG): f = 1. Arguments as `PeepholeLSTMCell`."""
+
+    gates, remember = ("i", "g", "o"), None
+    without = ("unit_forget_bias",)
+    source = "Greff et al. 2017, LSTM: A search space odyssey"
+
+
+@register("NOG")
+class NoOutputGateLSTMCell(PeepholeLSTMCell):
+    r"""Vanilla LSTM without output gate (NOG): o = 1. Arguments as `PeepholeLSTMCell`."""
+
+    gates = ("i", "f", "g")
+    source = "Greff et al. 2017, LSTM: A search space odyssey"
+
+
+@register("NIAF")
+class NoInputActivationLSTMCell(PeepholeLSTMCell):
+    r"""Vanilla LSTM without input activation (NIAF): g = W_g x + U_g h + b_g.
+
+    Arguments as `PeepholeLSTMCell`.
+    """
+
+    source = "Greff et al. 2017, LSTM: A search space odyssey"
+
+    def squash_candidate(self, g):
+        return g
+
+
+@register("NOAF")
+class NoOutputActivationLSTMCell(PeepholeLSTMCell):
+    r"""Vanilla LSTM without output activation (NOAF): h' = o ⊙ c'. Arguments as `PeepholeLSTMCell`."""
+
+    source = "Greff et al. 2017, LSTM: A search space odyssey"
+
+    def squash_memory(self, c):
+        return c
+
+
+@register("CIFG")
+class CoupledPeepholeLSTMCell(CoupledLSTMCell):
+    r"""Vanilla LSTM with coupled input and forget gates (CIFG): i = 1 − f.
+
+    A `CoupledLSTMCell` that has its peepholes from the start.
+    """
+
+    def __init__(self, units, *, peepholes=None, **kwargs):
+        super().__init__(units, peepholes=peepholes, **kwargs)
+
+
+@register("FGR")
+class FullGateRecurrenceLSTMCell(PeepholeLSTMCell):
+    r"""Vanilla LSTM with full gate recurrence (FGR): i, f, o hear the i, f, o of the step before as well.
+
+        i = σ(W_i x + U_i h + p_i ⊙ c + b_i + R_ii i + R_fi f + R_oi o)        f, o likewise
+
+    So the gates are states too. The nine matrices stand in one, `gate_kernel`, shape
+    `(3·units, 3·units)`: rows from i, f, o before, columns to i, f, o. It starts as the recurrent
+    kernel does. Arguments as `PeepholeLSTMCell`.
+    """
+
+    states = ("h", "c", "i", "f", "o")
+    source = "Greff et al. 2017, LSTM: A search space odyssey; Hochreiter & Schmidhuber 1997"
+
+    @property
+    def learnable_states(self):
+        return ("h", "c")
+
+    def build_own(self, features):
+        super().build_own(features)
+        self.gate_kernel = self.add_weight_of_kind(
+            "recurrent", "gate_kernel", (3 * self.units, 3 * self.units)
+        )
+
+    def step(self, x, states, recur):
+        *states, i, f, o = states
+        i, f, o = self.split(ops.matmul(ops.concatenate([i, f, o], axis=-1), self.gate_kernel))
+        heard = ops.concatenate([i, f, ops.zeros_like(f), o], axis=-1)
+        states, gates = super().step(x + heard, states, recur)
+        return (*states, gates["i"], gates["f"], gates["o"]), gates
+
+
+ODYSSEY = {name: cells()[name] for name in ("V", "NIG", "NFG", "NOG", "NIAF", "NOAF", "NP", "CIFG", "FGR")}
