@@ -5,6 +5,7 @@ from keras_gates.cell import GatedCell, cells
 from keras_gates.clockwork import ClockworkCell
 from keras_gates.depth_gated import DepthGatedLSTMCell
 from keras_gates.gru import GRUCell, MinimalGatedCell
+from keras_gates.introspect import gradient_flow, trace
 from keras_gates.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
 from keras_gates.layers import (
     GRU,
@@ -108,6 +109,8 @@ __all__ = [
     "__version__",
     "cells",
     "export",
+    "gradient_flow",
     "layer_of",
     "load",
+    "trace",
 ]

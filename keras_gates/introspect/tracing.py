@@ -1,0 +1,116 @@
+"""trace: every gate and memory of every recurrent layer, as arrays with names."""
+
+import functools
+
+import keras
+import numpy as np
+
+from keras_gates.introspect.probe import levels_of, name_states, recurrent_layers, watching
+
+
+def trace(model, inputs, mask=None):
+    """What every recurrent layer computed at every step, gates and states by name.
+
+    The model runs once, in inference mode, and each recurrent layer keeps what it computes on the way. That
+    reaches layers inside functional, sequential and subclassed models, `Bidirectional` and other wrappers. It
+    reads all cells of `keras_gates`, and Keras' own `LSTM`, `GRU` and `SimpleRNN`, whose weights are run by
+    the cells of this package; of any other cell it gives the states.
+
+    The pass is compiled on the first call and reused for the same model; the last four are kept.
+
+    Args:
+        model: a Keras model or layer. If it is stateful, its states are left as they were.
+        inputs: as the model takes them: an array or tensor, `(batch, time, …)`, or a list or dict of them.
+        mask: which steps count, `(batch, time)`, as the model's own `mask` argument.
+
+    Returns:
+        `{layer: {name: array}}`, each array of shape `(batch, time, units)`, in the order of the *input* also
+        where the layer runs backwards. A layer is named by its place in the model: `lstm`,
+        `bidirectional/forward`, `encoder/gru`; a level of `StackedRNNCells` by its index, `rnn/0`; a second
+        call of a layer is `lstm#2`. Names are those of the cell's gates, then of its states; `output` where
+        this is not the first state. Masked steps are NaN.
+
+    Raises:
+        TypeError: `model` is no Keras model or layer.
+        ValueError: nothing in it is recurrent.
+    """
+    return run_pass(_tracer(model, watched(model, inputs)), inputs, mask)
+
+
+def watched(model, inputs):
+    """The recurrent layers of a model and their places, in a form that tells one set from another."""
+    if isinstance(model, keras.layers.Layer) and not model.built:
+        model(inputs)
+    return tuple(recurrent_layers(model).items())
+
+
+def run_pass(compiled, inputs, mask, **arguments):
+    """Run a `Pass` and lay out what it gives: batch first, NaN where a step does not count."""
+    arguments["inputs"] = inputs
+    arguments = keras.tree.map_structure(_as_array, arguments)
+    if mask is not None:
+        arguments["mask"] = np.asarray(mask, bool)
+    return {
+        place: {name: _batch_first(values, level.get("mask")) for name, values in level["named"].items()}
+        for place, level in compiled.predict_on_batch(arguments).items()
+    }
+
+
+def _batch_first(values, mask):
+    if mask is not None:
+        values = np.where(mask.reshape(mask.shape + (1,) * (values.ndim - 2)), values, np.nan)
+    return values.swapaxes(0, 1)
+
+
+def _as_array(values):
+    return values if hasattr(values, "dtype") else np.asarray(values)
+
+
+@functools.lru_cache(maxsize=4)
+def _tracer(model, places):
+    return Tracer(model, places)
+
+
+class Pass(keras.Model):
+    """A pass through a model that gives out what its recurrent layers do, compiled by Keras' `predict`."""
+
+    def __init__(self, model, places):
+        # The model casts its inputs itself, or not.
+        super().__init__(autocast=False)
+        self.model = model
+        self.layers_by_place = {place: (layer, levels_of(layer.cell)) for place, layer in places}
+        # XLA takes long to compile a loop and rounds otherwise; for JAX it is the only compiler.
+        self.jit_compile = keras.backend.backend() == "jax"
+        self.built = True
+
+    def run(self, inputs, mask=None):
+        """The model's outputs. No variable is changed, so a stateful layer stays where it was."""
+        keyword = {} if mask is None else {"mask": mask}
+        held = [(variable, variable.value) for variable in self.model.variables]
+        with keras.StatelessScope(state_mapping=held):
+            return self.model(inputs, training=False, **keyword)
+
+
+class Tracer(Pass):
+    def call(self, arguments):
+        with watching(self.layers_by_place) as seen:
+            self.run(**arguments)
+        return {
+            name: level
+            for place, layer in seen.items()
+            for name, level in by_level(place, layer, _named(layer)).items()
+        }
+
+
+def _named(layer):
+    return [
+        {**reading["gates"], **name_states(cell, reading["states"])}
+        for cell, reading in zip(layer["levels"], layer["readings"], strict=True)
+    ]
+
+
+def by_level(place, layer, named):
+    """Tell of each level of a layer, under a name of its own, what was named there, and the layer's mask."""
+    mask = {} if layer["mask"] is None else {"mask": layer["mask"]}
+    places = [place] if len(named) == 1 else [f"{place}/{k}" for k in range(len(named))]
+    return {place: {"named": level, **mask} for place, level in zip(places, named, strict=True)}

@@ -1,0 +1,318 @@
+"""Looking inside: what is shown is what was computed, told by NumPy and by the layers' own outputs."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from laws import ROWS
+from oracles import differentiate, run
+from problem import BATCH, FEATURES, TIME, UNITS, mask_of
+
+import keras_gates
+from keras_gates import gradient_flow, trace
+
+rng = np.random.default_rng(5)
+x = rng.normal(size=(BATCH, TIME, FEATURES)).astype("float32")
+LAWFUL = [row for row in ROWS if row.every_law]
+
+
+def weights_of(layer):
+    return {weight.name: np.asarray(weight, "float64") for weight in layer.weights}
+
+
+def randomize(model):
+    """No bias stays zero, nor a peephole, which would hide what is wrong with it."""
+    draw = np.random.default_rng(7)
+    for weight in model.trainable_weights:
+        weight.assign(draw.normal(0, 0.5, weight.shape))
+    return model
+
+
+def equations(oracle, weights, states=2, mask=None, go_backwards=False, inputs=x, units=UNITS):
+    """A NumPy run with zeros at the start: every state and gate by name, in the order of the input."""
+    names = ("h", "c")[:states]
+    start = [np.zeros((len(inputs), units))] * states
+    record = run(lambda now, before: oracle(now, before, weights), inputs, start, mask, go_backwards)
+    named = {**record.gates, **dict(zip(names, record.states, strict=True))}
+    return {name: values[:, ::-1] if go_backwards else values for name, values in named.items()}
+
+
+def assert_shows(shown, expected, mask=None, tolerance=1e-6):
+    """`shown` is `expected` at the steps that count, and NaN at the others."""
+    assert set(shown) == set(expected)
+    counts = np.ones(shown["h"].shape[:2], bool) if mask is None else mask
+    for name, values in expected.items():
+        assert np.isnan(shown[name][~counts]).all()
+        np.testing.assert_allclose(shown[name][counts], values[counts], atol=tolerance, rtol=0, err_msg=name)
+
+
+def compiled(inputs, outputs):
+    """The part of a model that gives these outputs, compiled as the trace is, without XLA."""
+    model = keras.Model(inputs, outputs)
+    model.compile(jit_compile=False)
+    return model
+
+
+# ------------------------------------------------------------------------------------------------ trace
+
+
+@pytest.mark.parametrize("row", LAWFUL, ids=str)
+def test_trace_is_the_equations(row):
+    problem = row.problem()
+    inputs, mask = problem.arrays["x"], mask_of("holes")
+    layer = row.layer(arguments={"dtype": "float64"}, dtype="float64", go_backwards=True)
+    start = [np.zeros_like(problem.arrays[name]) for name in row.states]
+    record = run(
+        lambda now, before: row.oracle(now, before, problem.weights), inputs, start, mask, go_backwards=True
+    )
+    named = {**record.gates, **dict(zip(row.states, record.states, strict=True))}
+    (shown,) = trace(layer, inputs, mask).values()
+    assert_shows(
+        {name: shown[name] for name in named},
+        {name: values[:, ::-1] for name, values in named.items()},
+        mask,
+        tolerance=1e-9,
+    )
+
+
+def numpy_oracle(name):
+    return next(row.oracle for row in ROWS if row.name == name)
+
+
+def test_two_bidirectional_layers_with_masks():
+    inputs = layers.Input((None, FEATURES))
+    a = layers.Bidirectional(keras_gates.PeepholeLSTM(UNITS, return_sequences=True), name="a")
+    b = layers.Bidirectional(keras_gates.LSTM(UNITS, return_sequences=True), name="b")
+    model = randomize(keras.Model(inputs, b(a(layers.Masking()(inputs)))))
+    mask = mask_of("right")
+    masked = np.where(mask[..., None], x, 0)
+    shown = trace(model, masked)
+    assert list(shown) == ["a/forward", "a/backward", "b/forward", "b/backward"]
+
+    below = masked
+    for place, layer, oracle in (("a", a, numpy_oracle("PeepholeLSTM(ifo)")), ("b", b, numpy_oracle("LSTM"))):
+        sides = {
+            "forward": equations(oracle, weights_of(layer.forward_layer), mask=mask, inputs=below),
+            "backward": equations(
+                oracle, weights_of(layer.backward_layer), mask=mask, inputs=below, go_backwards=True
+            ),
+        }
+        for side, expected in sides.items():
+            assert_shows(shown[f"{place}/{side}"], expected, mask)
+        below = np.concatenate([sides["forward"]["h"], sides["backward"]["h"]], axis=-1)
+        below = np.where(mask[..., None], below, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "oracle", "states"),
+    [
+        (layers.LSTM, "LSTM", 2),
+        (layers.GRU, "GRU(reset after keep)", 1),
+        (lambda units: layers.GRU(units, reset_after=False), "GRU(reset before keep)", 1),
+        (layers.SimpleRNN, "SimpleRNN", 1),
+    ],
+    ids=["LSTM", "GRU", "GRU(reset before)", "SimpleRNN"],
+)
+@pytest.mark.parametrize("kind", ["none", "left"])
+def test_layers_of_keras(make, oracle, states, kind):
+    model = randomize(keras.Sequential([layers.Input((None, FEATURES)), make(UNITS), layers.Dense(1)]))
+    mask = mask_of(kind)
+    (shown,) = trace(model, x, mask).values()
+    recurrent = model.layers[0]
+    assert_shows(shown, equations(numpy_oracle(oracle), weights_of(recurrent), states, mask), mask)
+    if mask is None:
+        np.testing.assert_allclose(shown["h"][:, -1], recurrent(x), atol=1e-6)
+
+
+def test_h_is_the_output_to_the_last_bit():
+    inputs = layers.Input((TIME, FEATURES))
+    both = layers.Bidirectional(
+        layers.RNN(keras_gates.PeepholeLSTMCell(UNITS), return_sequences=True), name="both"
+    )
+    stack = layers.RNN([keras_gates.GRUCell(UNITS), keras_gates.CoupledLSTMCell(UNITS)], name="stack")
+    model = randomize(keras.Model(inputs, layers.Dense(1)(stack(both(layers.Masking()(inputs))))))
+    mask = mask_of("right")
+    masked = np.where(mask[..., None], x, 0)
+    shown = trace(model, masked)
+    sides = np.concatenate([shown[f"both/{side}"]["h"] for side in ("forward", "backward")], axis=-1)
+    np.testing.assert_array_equal(
+        np.nan_to_num(sides), compiled(inputs, both.output).predict_on_batch(masked)
+    )
+    np.testing.assert_array_equal(
+        shown["stack/1"]["h"][0, -1], compiled(inputs, stack.output).predict_on_batch(masked)[0]
+    )
+
+
+def test_what_comes_after_a_traced_layer_sees_its_output():
+    """Whatever the layer gives out under a mask, repeated or zero, the layer above reads it."""
+    inputs = layers.Input((TIME, FEATURES))
+    below = keras_gates.LSTM(UNITS, return_sequences=True, go_backwards=True, name="below")
+    above = keras_gates.SimpleRNN(UNITS, return_sequences=True, name="above")
+    middle = below(layers.Masking()(inputs))
+    middle = layers.Lambda(lambda values: values + 0)(middle)  # ends the mask
+    model = randomize(keras.Model(inputs, above(middle)))
+    masked = np.where(mask_of("holes")[..., None], x, 0)
+    np.testing.assert_array_equal(
+        np.nan_to_num(trace(model, masked)["above"]["h"]),
+        compiled(inputs, model.output).predict_on_batch(masked),
+    )
+
+
+def test_layers_are_found_in_models_wrappers_and_subclasses():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.Sequential(
+                [keras_gates.GRU(2, return_sequences=True, name="gru")], name="inner"
+            )
+            self.shared = keras_gates.SimpleRNN(2, return_sequences=True, name="shared")
+
+        def call(self, inputs):
+            return self.shared(self.shared(self.inner(inputs)))
+
+    model = Own()
+    shown = trace(model, x)
+    assert list(shown) == ["inner/gru", "shared", "shared#2"]
+    np.testing.assert_allclose(shown["shared#2"]["h"], model(x), atol=1e-6)
+
+
+def test_a_cell_that_reports_nothing_shows_its_states():
+    class Plain(layers.Layer):
+        state_size = UNITS
+
+        def call(self, inputs, states):
+            h = keras.ops.tanh(inputs + states[0])
+            return 2 * h, [h]
+
+    inputs = rng.normal(size=(2, TIME, UNITS)).astype("float32")
+    layer = layers.RNN(Plain(), return_sequences=True, name="plain")
+    shown = trace(layer, inputs)["plain"]
+    assert set(shown) == {"state_0", "output"}
+    np.testing.assert_array_equal(shown["output"], layer(inputs))
+
+
+def test_tracing_leaves_the_model_as_it_was():
+    layer = keras_gates.LSTM(UNITS, stateful=True, return_sequences=True)
+    layer(x)
+    before = [keras.ops.convert_to_numpy(state).copy() for state in layer.states]
+    first, second = trace(layer, x), trace(layer, x)
+    for a, b in zip(before, layer.states, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(first[layer.name]["h"], second[layer.name]["h"])
+    assert "inner_loop" not in vars(layer) and "call" not in vars(layer.cell)
+    np.testing.assert_allclose(layer(x), first[layer.name]["h"], atol=1e-6)
+
+
+def test_trace_follows_the_weights_and_the_layers_of_a_model():
+    model = keras.Sequential([layers.Input((None, FEATURES)), keras_gates.LSTM(UNITS, return_sequences=True)])
+    before = trace(model, x)
+    randomize(model)
+    after = trace(model, x)
+    name = model.layers[0].name
+    assert not np.allclose(before[name]["f"], after[name]["f"])
+    model.add(keras_gates.GRU(UNITS, name="added"))
+    assert list(trace(model, x)) == [name, "added"]
+
+
+def test_mixed_precision_is_traced_as_it_runs():
+    layer = keras_gates.LSTM(UNITS, dtype="mixed_bfloat16", return_sequences=True)
+    shown = trace(layer, x)[layer.name]
+    np.testing.assert_allclose(
+        shown["h"].astype("float32"), np.asarray(keras.ops.cast(layer(x), "float32")), atol=0.01
+    )
+    assert shown["h"].dtype == "bfloat16"
+
+
+# ---------------------------------------------------------------------------------------- gradient_flow
+
+
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "PeepholeLSTM(ifo)", "GRU(reset after keep)"])
+@pytest.mark.parametrize("kind", ["none", "holes"])
+def test_gradient_flow_is_the_effect_of_a_nudge(name, kind):
+    row = next(row for row in ROWS if row.name == name)
+    problem = row.problem()
+    inputs, mask, targets = problem.arrays["x"], mask_of(kind), rng.normal(size=(BATCH, UNITS))
+    layer = row.layer(
+        arguments={"dtype": "float64"}, dtype="float64", return_sequences=False, return_state=False
+    )
+
+    def loss(nudges):
+        at = iter(range(TIME))
+
+        def nudged(now, before):
+            t = next(at)
+            _, after, gates = row.oracle(now, before, problem.weights)
+            after = tuple(
+                state + nudges[state_name][:, t] for state_name, state in zip(row.states, after, strict=True)
+            )
+            return after[0], after, gates
+
+        start = [np.zeros((BATCH, UNITS))] * len(row.states)
+        return np.mean((run(nudged, inputs, start, mask).outputs[:, -1] - targets) ** 2)
+
+    expected = differentiate(loss, {state: np.zeros((BATCH, TIME, UNITS)) for state in row.states})
+    (flow,) = gradient_flow(layer, inputs, targets, "mse", mask, full=True).values()
+    (norms,) = gradient_flow(layer, inputs, targets, "mse", mask).values()
+    counts = np.ones((BATCH, TIME), bool) if mask is None else mask
+    assert set(flow) == set(row.states)
+    for state, gradient in expected.items():
+        assert np.isnan(flow[state][~counts]).all()
+        np.testing.assert_allclose(flow[state][counts], gradient[counts], rtol=1e-6, atol=1e-14)
+        np.testing.assert_allclose(norms[state], np.linalg.norm(flow[state], axis=-1))
+
+
+def test_gradient_flow_is_finite_differences_inside_a_model():
+    """The loss of a compiled two-layer bidirectional model, nudged through a layer's initial state."""
+    keras.utils.set_random_seed(3)
+    first = keras_gates.LSTM(UNITS, return_sequences=True, dtype="float64", name="first")
+    model = keras.Sequential(
+        [
+            layers.Input((TIME, FEATURES), dtype="float64"),
+            first,
+            layers.Bidirectional(layers.GRU(UNITS, dtype="float64"), name="second", dtype="float64"),
+            layers.Dense(1, dtype="float64"),
+        ]
+    )
+    model.compile(loss="mse")
+    inputs, targets = x.astype("float64"), rng.normal(size=(BATCH, 1))
+    flow = gradient_flow(model, inputs, targets, full=True)
+    assert list(flow) == ["first", "second/forward", "second/backward"]
+
+    # Cut after the first step: its states are then the initial ones of the rest, and can be nudged.
+    h, *states = keras_gates.RNN(first.cell, return_state=True, return_sequences=True, dtype="float64")(
+        inputs[:, :1]
+    )
+
+    def loss(c):
+        rest = keras_gates.RNN(first.cell, return_sequences=True, dtype="float64")
+        outputs = keras.ops.concatenate([h, rest(inputs[:, 1:], initial_state=[states[0], c])], axis=1)
+        for layer in model.layers[1:]:
+            outputs = layer(outputs)
+        return float(keras.ops.mean((outputs - targets) ** 2))
+
+    c, step = np.asarray(states[1]), 1e-6
+    for at in [(0, 0), (1, 2), (3, 3)]:
+        nudge = np.zeros_like(c)
+        nudge[at] = step
+        slope = (loss(c + nudge) - loss(c - nudge)) / (2 * step)
+        np.testing.assert_allclose(flow["first"]["c"][at[0], 0, at[1]], slope, rtol=1e-6)
+
+
+def test_gradient_flow_tells_of_each_level_of_a_stack():
+    layer = layers.RNN([keras_gates.LSTMCell(3), keras_gates.GRUCell(2)], name="stack")
+    flow = gradient_flow(layer, x, np.zeros((BATCH, 2)), "mse")
+    assert {place: set(states) for place, states in flow.items()} == {"stack/0": {"h", "c"}, "stack/1": {"h"}}
+    assert (flow["stack/0"]["h"] > 0).all(), "the last output of the lower level reaches the upper one"
+    assert (flow["stack/0"]["c"][:, -1] == 0).all(), "no step follows the last memory"
+
+
+# ----------------------------------------------------------------------------------------------- errors
+
+
+def test_errors_say_what_was_given():
+    with pytest.raises(TypeError, match="Expected a Keras model or layer; got 'lstm' of type str"):
+        trace("lstm", x)
+    with pytest.raises(ValueError, match=r"Nothing in Dense 'dense.*' is recurrent"):
+        trace(layers.Dense(1), x)
+    with pytest.raises(ValueError, match="was not compiled with a loss: give one"):
+        gradient_flow(keras_gates.LSTM(UNITS), x, x)
