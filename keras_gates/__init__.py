@@ -1,6 +1,7 @@
 """Gated recurrent cells for Keras 3 that can be checked, opened and shipped."""
 
 from keras_gates._version import __version__
+from keras_gates.attention import AttentionCell, AttentionPooling, AttentionRNN
 from keras_gates.cell import GatedCell, cells
 from keras_gates.clockwork import ClockworkCell
 from keras_gates.depth_gated import DepthGatedLSTMCell
@@ -58,6 +59,9 @@ __all__ = [
     "ODYSSEY",
     "RNN",
     "SLSTM",
+    "AttentionCell",
+    "AttentionPooling",
+    "AttentionRNN",
     "Clockwork",
     "ClockworkCell",
     "CoupledLSTM",

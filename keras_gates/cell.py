@@ -80,6 +80,11 @@ def resolve(argument, value):
         ) from error
 
 
+def fresh(initializer):
+    """A copy of an initializer, for one weight: one and the same would draw the same values for each."""
+    return initializer.clone() if isinstance(initializer, keras.Initializer) else initializer
+
+
 def check_choice(argument, value, choices):
     """Return `value`, or raise a ValueError that names the argument, the value and the choices."""
     if value not in choices:
@@ -325,13 +330,10 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         The arguments are `{kind}_initializer`, `{kind}_regularizer` and `{kind}_constraint`, the kind
         being `kernel`, `recurrent` or what a cell adds to these.
         """
-        initializer = getattr(self, f"{kind}_initializer")
-        if isinstance(initializer, keras.Initializer):
-            initializer = initializer.clone()  # one and the same would draw the same values for each weight
         return self.add_weight(
             shape=shape,
             name=name,
-            initializer=initializer,
+            initializer=fresh(getattr(self, f"{kind}_initializer")),
             regularizer=getattr(self, f"{kind}_regularizer"),
             constraint=getattr(self, f"{kind}_constraint"),
         )

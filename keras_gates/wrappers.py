@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_gates.cell import Configured, DropoutRNNCell, check_rate, register, resolve
+from keras_gates.cell import Configured, DropoutRNNCell, check_rate, fresh, register, resolve
 
 
 def check_cell(argument, cell):
@@ -26,6 +26,12 @@ def report_of(cell, inputs, states, training):
         return cell.report(inputs, states, training)
     output, new_states = cell(inputs, states, training=training)
     return output, list(new_states), {}
+
+
+def sizes_of(cell):
+    """The sizes of the states of any cell, as a list."""
+    size = cell.state_size
+    return list(size) if isinstance(size, (list, tuple)) else [size]
 
 
 class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
@@ -66,16 +72,15 @@ class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
     @property
     def states(self):
         """The names of the states, in order."""
-        return getattr(self.cell, "states", tuple(f"state_{k}" for k in range(len(self.state_size))))
+        return getattr(self.cell, "states", tuple(f"state_{k}" for k, _ in enumerate(sizes_of(self.cell))))
 
     @property
     def state_size(self):
-        size = self.cell.state_size
-        return list(size) if isinstance(size, (list, tuple)) else [size]
+        return sizes_of(self.cell)
 
     @property
     def output_size(self):
-        return getattr(self.cell, "output_size", self.state_size[0])
+        return getattr(self.cell, "output_size", sizes_of(self.cell)[0])
 
     def get_initial_state(self, batch_size=None):
         """The list of states before the first step."""
@@ -147,7 +152,7 @@ class ResidualCell(WrapperCell):
             self.projection = self.add_weight(
                 shape=(features, self.output_size),
                 name="projection",
-                initializer=self.projection_initializer,
+                initializer=fresh(self.projection_initializer),
             )
         elif features != self.output_size:
             raise ValueError(
