@@ -404,6 +404,12 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
                 f"{type(self).__name__} carries {len(self.states)} state(s), {', '.join(self.states)}; "
                 f"got {len(states)}."
             )
+        for name, size, state in zip(self.states, self.state_size, states, strict=True):
+            if state.shape[-1] != size:
+                raise ValueError(
+                    f"The state {name} of {type(self).__name__} must have the shape (batch, {size}); "
+                    f"got {tuple(state.shape)}."
+                )
 
     def report(self, inputs, states, training=False):
         """`call` that also says what each gate was: the output, the list of new states, the dict of gates."""

@@ -1,5 +1,7 @@
 """Long short-term memory and the cells next to it."""
 
+from collections.abc import Iterable
+
 from keras import ops
 
 from keras_gates.cell import GatedCell, check_choice, register, resolve
@@ -82,7 +84,7 @@ class PeepholeLSTMCell(LSTMCell):
         possible = tuple(gate for gate in self.gates if gate in ("i", "f", "o"))
         if peepholes is None:
             return possible
-        if not set(peepholes) <= set(possible):
+        if not isinstance(peepholes, Iterable) or not set(peepholes) <= set(possible):
             raise ValueError(
                 f"`peepholes` of {type(self).__name__} must be some of {', '.join(map(repr, possible))}; "
                 f"got {peepholes!r}."

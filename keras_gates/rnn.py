@@ -13,6 +13,10 @@ class RNN(keras.layers.RNN):
     `reset_state` returns to the cell's own initial states, also where these are learned.
     """
 
+    def build(self, sequences_shape, initial_state_shape=None):
+        super().build(sequences_shape, initial_state_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=3)
+
     def reset_state(self):
         if self.states is None:
             return
