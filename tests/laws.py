@@ -28,6 +28,7 @@ class Row:
     certified_by: names in `external.IMPLEMENTATIONS`.
     hold: gates to force open (1) or shut (0) so that the state `memory` is carried bit for bit.
     clear: gates to force so that after two steps nothing is left of the states before.
+    unread: states whose value the cell never reads.
     every_law: false for further options of a cell whose plumbing another row tests already.
     """
 
@@ -41,6 +42,7 @@ class Row:
     hold: Mapping | None = None
     clear: Mapping | None = None
     memory: str = "h"
+    unread: tuple = ()
     every_law: bool = True
 
     def __str__(self):
@@ -48,6 +50,10 @@ class Row:
 
     def cell(self, **arguments):
         return self.make(UNITS, **arguments)
+
+    def takes(self, argument):
+        """Whether the cell has a use for an argument of the base."""
+        return argument not in getattr(self.cell(), "without", ())
 
     def problem(self, mask="none", go_backwards=False, seed=0):
         states = dict.fromkeys(self.states, (BATCH, UNITS))
@@ -108,7 +114,7 @@ def lstm_with_peepholes(gates, full=False, previous=False):
         HOLD_LSTM,
         CLEAR_LSTM,
         "c",
-        every_law=gates == "ifo" and (plain or (full and previous)),
+        every_law=gates == "ifo" and plain,
     )
 
 
@@ -187,6 +193,7 @@ ROWS = (
         HOLD_LSTM,
         CLEAR_LSTM,
         "c",
+        unread=("h",),
     ),
     Row(
         "PeepholeOnlyLSTM(linear output)",
@@ -201,4 +208,11 @@ ROWS = (
     *(gated_recurrent_unit(after, update) for after in (True, False) for update in ("keep", "write")),
 )
 
+SETTINGS = {
+    "activation": keras.activations.softsign,
+    "kernel_initializer": keras.initializers.RandomNormal(seed=1),
+    "kernel_regularizer": keras.regularizers.L2(0.01),
+    "recurrent_regularizer": keras.regularizers.L1(0.01),
+    "bias_constraint": keras.constraints.MaxNorm(3.0),
+}
 RNNS = {"keras.layers.RNN": keras.layers.RNN, "keras_gates.RNN": keras_gates.RNN}

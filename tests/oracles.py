@@ -323,10 +323,10 @@ def zoneout(x, states, step, rates):
     return new[0], new, gates
 
 
-def residual(x, states, step):
-    """A cell whose input is added to its output; states are those of the cell inside. He et al. 2016."""
+def residual(x, states, step, projection=None):
+    """The input of a cell, or its projection, is added to its output, and to no state. He et al. 2016."""
     output, new, gates = step(x, states)
-    return x + output, new, gates
+    return output + (x if projection is None else x @ projection), new, gates
 
 
 def indrnn(x, states, weights, activation=lambda z: np.maximum(z, 0)):
