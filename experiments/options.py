@@ -4,7 +4,7 @@ import argparse
 import sys
 
 import keras_gates
-from experiments.errors import InputError
+from experiments.errors import InputError, sentence_of
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -107,8 +107,7 @@ def command_line(commands, arguments=None):
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        print(f"{parser.prog}: cannot use{where}: {error.strerror or error}.", file=sys.stderr)
+        print(f"{parser.prog}: {sentence_of(error)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt as stop:
         print(f"\n{parser.prog}: stopped. {stop}".rstrip(), file=sys.stderr)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import keras_gates
 from experiments import models, report, training
 from experiments.data import reviews, words
 from experiments.data.batches import Batches, pad
@@ -113,12 +114,11 @@ def load_run(path):
         raise InputError(f"{run} is not a finished run: it has no config.json.") from error
     if config["task"] != TASK:
         raise InputError(f"{run} is a run of experiments.{config['task']}, not of experiments.{TASK}.")
-    loaded = tf.saved_model.load(run / "saved_model")
-    return config["labels"], lambda texts: loaded.serve(tf.constant(texts)).numpy()
+    return config["labels"], keras_gates.load(run / "saved_model")
 
 
 def answer(model, labels, texts):
-    for row in model(texts):
+    for row in model(texts).numpy():
         best = int(np.argmax(row))
         print(f"{labels[best]}\t{row[best]:.4f}", flush=True)
 

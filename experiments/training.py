@@ -21,7 +21,7 @@ import tensorflow as tf
 import keras_gates
 from experiments import report
 from experiments.data.batches import Batches
-from experiments.errors import InputError
+from experiments.errors import InputError, sentence_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +88,14 @@ class RunFolder:
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
 
+    def clear_results(self):
+        """Remove what an interruption while results were written has left."""
+        for path in self.partial.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in ("config.json", "checkpoint.npz"):
+                path.unlink()
+
     def abandon_if_useless(self):
         """Remove the folder unless there is something to continue from; says whether it was kept."""
         if self.checkpoint.exists():
@@ -124,6 +132,8 @@ def train(task, prepare, parser, options):
         _train(task, prepare, options, folder, config)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_kept(task, folder)) from None
+    except OSError as error:
+        raise InputError(f"{sentence_of(error)} {_kept(task, folder)}") from error
     finally:
         if not folder.path.exists():
             folder.abandon_if_useless()
@@ -299,11 +309,8 @@ def _write_results(folder, problem, history, metrics, confusion):
     folder.write("learning_curve.png", lambda path: report.learning_curve(history, path))
     folder.write("confusion.png", lambda path: report.confusion(confusion, problem.labels, path))
     model = problem.serving(problem.model)
-    try:
-        folder.write("model.keras", model.save)
-        folder.write("saved_model", lambda path: model.export(path, verbose=False))
-    except tf.errors.OpError as error:
-        raise OSError(None, error.message.splitlines()[0], str(folder.partial)) from error
+    folder.write("model.keras", model.save)
+    folder.write("saved_model", lambda path: keras_gates.export(model, path))
     folder.finish()
 
 
