@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import itertools
+import math
 
 import keras
 from keras import ops
@@ -211,9 +213,30 @@ def sweep(levels, sequences, initial_state, mask, reverse=False, nudges=None):
         # The TensorFlow backend stacks what has the structure of the carry, and no more.
         return after, after
 
-    last, readings = ops.scan(step, carry, steps, reverse=reverse)
+    packed, unpack = _packed(steps)
+    last, readings = ops.scan(lambda before, now: step(before, unpack(now)), carry, packed, reverse=reverse)
     states = keras.tree.flatten([reading["states"] for reading in last])
     return readings, keras.tree.pack_sequence_as(initial_state, states)
+
+
+def _packed(sequences):
+    """A dict or list of sequences side by side in one, and the function that takes apart one step of it.
+
+    The TensorFlow backend scans several sequences only if their length is known when the graph is made.
+    """
+    flat = keras.tree.flatten(sequences)
+    dtype = next(x.dtype for x in flat if "float" in keras.backend.standardize_dtype(x.dtype))
+    rows = [ops.reshape(ops.cast(x, dtype), (*ops.shape(x)[:2], math.prod(x.shape[2:]))) for x in flat]
+    ends = list(itertools.accumulate(row.shape[-1] for row in rows))
+
+    def unpack(row):
+        parts = [
+            ops.cast(ops.reshape(row[:, start:end], (-1, *x.shape[2:])), x.dtype)
+            for x, start, end in zip(flat, [0, *ends], ends, strict=False)
+        ]
+        return keras.tree.pack_sequence_as(sequences, parts)
+
+    return ops.concatenate(rows, axis=-1), unpack
 
 
 def _is_stacked(initial_state):
