@@ -5,20 +5,22 @@ import keras
 import keras_gates
 
 
-def recurrent_stack(sequence, options, return_sequences=True):
+def recurrent_stack(sequence, options, return_sequences=True, residual=False):
     """`options.layers` recurrent layers of `options.cell` on top of each other.
 
     sequence: (batch, time, features). Returns (batch, time, width), or without `return_sequences`
     (batch, width), where width is `options.units`, twice that when `options.bidirectional`.
-    Dropout comes before every layer.
+    Dropout comes before every layer. With `residual`, every layer adds its input to its output, through a
+    matrix where the widths differ, as they always do between layers that read both ways.
     """
     cell_class = keras_gates.cells()[options.cell]
     for level in range(1, options.layers + 1):
         last = level == options.layers
         name = f"{options.cell}_{level}".replace("-", "_")
-        layer = keras_gates.RNN(
-            cell_class(options.units), return_sequences=return_sequences or not last, name=name
-        )
+        cell = cell_class(options.units)
+        if residual:
+            cell = keras_gates.ResidualCell(cell, project=sequence.shape[-1] != options.units)
+        layer = keras_gates.RNN(cell, return_sequences=return_sequences or not last, name=name)
         if options.bidirectional:
             layer = keras.layers.Bidirectional(layer, name=f"both_ways_{level}")
         sequence = layer(keras.layers.Dropout(options.dropout)(sequence))

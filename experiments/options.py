@@ -81,6 +81,12 @@ def training_parser(task, description, epilog=None):
     )
     fit.add_argument("--batch-size", type=whole(1), default=64, help="sequences in a batch")
     fit.add_argument("--learning-rate", type=positive, default=1e-3, help="step size of Adam")
+    fit.add_argument(
+        "--decay",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="let the step size fall to zero over --epochs, along a cosine",
+    )
     fit.add_argument("--clip", type=positive, default=1.0, help="largest norm of a weight's gradient")
     fit.add_argument("--seed", type=whole(0), default=0, help="same seed, same result")
     run = parser.add_argument_group("run")

@@ -55,14 +55,38 @@ def f1(matrix):
     return 2 * found / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
 
 
+def per_label(matrix, labels):
+    """Precision, recall, F1 and number of every label that occurs, by name, from a confusion matrix."""
+    found, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    columns = (found / np.maximum(predicted, 1), found / np.maximum(true, 1), f1(matrix), true)
+    return {
+        label: {"precision": precision, "recall": recall, "f1": score, "number": int(number)}
+        for label, precision, recall, score, number in zip(
+            labels, *map(np.ndarray.tolist, columns), strict=True
+        )
+        if number
+    }
+
+
+def label_table(measures):
+    """What `per_label` found, as a table with a label a line."""
+    width = max(map(len, measures))
+    lines = [f"{'':<{width}}  precision  recall      f1    number"]
+    for label, of in measures.items():
+        scores = f"{of['precision']:9.4f}  {of['recall']:6.4f}  {of['f1']:6.4f}"
+        lines.append(f"{label:<{width}}  {scores}  {of['number']:8,}")
+    return "\n".join(lines)
+
+
 def summary(metrics):
-    """The measures of a run, one a line; accuracies as the reader compares them, to four places."""
+    """The measures of a run, one a line, to four places; before them those of the labels, if there."""
     lines = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
     width = max(map(len, lines))
-    return "\n".join(
+    measures = "\n".join(
         f"{name.replace('_', ' '):<{width}}  {f'{value:.4f}' if isinstance(value, float) else value}"
         for name, value in lines.items()
     )
+    return f"{label_table(metrics['per_label'])}\n\n{measures}" if "per_label" in metrics else measures
 
 
 def table(runs):

@@ -1,15 +1,12 @@
 """Sentiment of a text, many-to-one: `python -m experiments.sentiment [train|predict] …`."""
 
 import itertools
-import json
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-import keras_gates
 from experiments import models, report, training
 from experiments.data import reviews, words
 from experiments.data.batches import Batches, pad
@@ -90,11 +87,11 @@ def measure(model, batches, labels, classes):
 
 def predict(parser, options):
     """Print the most probable label of every text and its probability."""
-    labels, model = load_run(options.run)
+    config, model = training.load_run(TASK, options.run)
     if options.text:
         if not all(map(str.strip, options.text)):
             raise InputError("The text is empty.")
-        answer(model, labels, options.text)
+        answer(model, config["labels"], options.text)
         return
     lines = enumerate(sys.stdin, 1)
     # someone who types wants each answer at once; a file is answered many lines at a time
@@ -102,19 +99,7 @@ def predict(parser, options):
         for number, line in some:
             if not line.strip():
                 raise InputError(f"Line {number} of the standard input is empty.")
-        answer(model, labels, [line.rstrip("\n") for _, line in some])
-
-
-def load_run(path):
-    """(labels, function from texts to probabilities) of a finished run."""
-    run = Path(path)
-    try:
-        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{run} is not a finished run: it has no config.json.") from error
-    if config["task"] != TASK:
-        raise InputError(f"{run} is a run of experiments.{config['task']}, not of experiments.{TASK}.")
-    return config["labels"], keras_gates.load(run / "saved_model")
+        answer(model, config["labels"], [line.rstrip("\n") for _, line in some])
 
 
 def answer(model, labels, texts):

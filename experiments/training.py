@@ -171,7 +171,7 @@ def _train(task, prepare, options, folder, config):
     elif config["versions"] != versions():
         print("Begun with other versions: the result may differ in the last bits.", file=sys.stderr)
 
-    compile_model(problem.model, options)
+    compile_model(problem.model, options, steps=len(problem.train) * options.epochs)
     history = fit(problem, options, folder)
     measures, confusion = problem.test(problem.model)
     metrics = dict(
@@ -191,10 +191,16 @@ def _train(task, prepare, options, folder, config):
     print(f"Run folder: {folder.path}")
 
 
-def compile_model(model, options):
-    """Adam with clipped gradients on the cross-entropy of logits and whole-number targets."""
+def compile_model(model, options, steps):
+    """Adam with clipped gradients on the cross-entropy of logits and whole-number targets.
+
+    steps: over how many batches the learning rate falls to zero, with `options.decay`.
+    """
+    rate = options.learning_rate
+    if options.decay:
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(
-        optimizer=keras.optimizers.Adam(options.learning_rate, clipnorm=options.clip),
+        optimizer=keras.optimizers.Adam(rate, clipnorm=options.clip),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # every new length of a batch would be compiled anew, which takes longer than it saves
@@ -293,6 +299,18 @@ class Keeper(keras.callbacks.Callback):
 def best_epoch(history):
     """The number of the epoch with the least validation loss, the first of equals."""
     return min(history, key=lambda row: row["val_loss"])["epoch"]
+
+
+def load_run(task, path):
+    """(config, saved model as a callable) of a finished run of that task."""
+    run = Path(path)
+    try:
+        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{run} is not a finished run: it has no config.json.") from error
+    if config["task"] != task:
+        raise InputError(f"{run} is a run of experiments.{config['task']}, not of experiments.{task}.")
+    return config, keras_gates.load(run / "saved_model")
 
 
 def versions():

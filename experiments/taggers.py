@@ -1,0 +1,109 @@
+"""The networks that tag sequences: from raw strings to logits, and from there to the names of tags."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+import keras_gates
+from experiments import models
+
+PACKAGE = "experiments"
+PADDING = ""  # no word and no character is the empty string
+
+
+def text_network(alphabet, tags, options):
+    """Texts (batch,) -> logits (batch, time, tags), a step per character; the shorter texts are padded."""
+    texts = keras.Input((), dtype="string", name="texts")
+    features = _characters(texts, alphabet, options.embedding)
+    return _tagger(texts, features, tags, options)
+
+
+def word_network(vocabulary, alphabet, tags, options):
+    """Words (batch, time), the shorter sentences padded with "" -> logits (batch, time, tags).
+
+    vocabulary: the words with a vector of their own; the others share one.
+    alphabet: the characters with a vector of their own, or None to read words by their form alone.
+    """
+    words = keras.Input((None,), dtype="string", name="words")
+    ids = keras.layers.StringLookup(vocabulary=vocabulary, mask_token=PADDING, name="forms")(words)
+    features = keras.layers.Embedding(
+        len(vocabulary) + 2, options.embedding, mask_zero=True, name="form_vectors"
+    )(ids)
+    if alphabet is not None:
+        spelling = _spelling(words, alphabet, options)
+        features = keras.layers.Concatenate(name="form_and_characters")([features, spelling])
+    return _tagger(words, features, tags, options)
+
+
+def serving(network, tags):
+    """The model from raw strings to the names of their tags, and to the probabilities of all tags.
+
+    It returns `tags` (batch, time), "" for padding, and `probabilities` (batch, time, tags) in the order of
+    the argument `tags`.
+    """
+    strings = keras.Input(network.input.shape[1:], dtype="string", name=network.input.name)
+    logits = network(strings)
+    answer = {
+        "tags": TagNames(tags, name="tags")(logits),
+        "probabilities": keras.layers.Softmax(name="probabilities")(logits),
+    }
+    return keras.Model(strings, answer, name=network.name)
+
+
+def _tagger(strings, features, tags, options):
+    features = models.recurrent_stack(features, options, residual=options.residual)
+    features = keras.layers.Dropout(options.dropout)(features)
+    return keras.Model(strings, keras.layers.Dense(tags, name="logits")(features), name="tagger")
+
+
+def _characters(texts, alphabet, width):
+    """Texts (batch,) -> a vector for each character (batch, time, width), masked beyond their ends."""
+    ids = keras.layers.TextVectorization(
+        standardize=None, split="character", vocabulary=alphabet, name="characters"
+    )(texts)
+    vectors = keras.layers.Embedding(len(alphabet) + 2, width, mask_zero=True, name="character_vectors")
+    return vectors(ids)
+
+
+def _spelling(words, alphabet, options):
+    """Words (batch, time) -> what a recurrent net read in both directions of their characters' sequence.
+
+    Every distinct word of the batch is read once, wherever it stands.
+    """
+    distinct, positions = Distinct(name="distinct_words")(words)
+    features = _characters(distinct, alphabet, options.character_embedding)
+    cell = keras_gates.cells()[options.cell](options.character_units)
+    spelling = keras.layers.Bidirectional(keras_gates.RNN(cell), name="spelling")(features)
+    return ops.take(spelling, positions, axis=0)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Distinct(keras.layers.Layer):
+    """Strings of any shape -> the distinct ones (number,), and where among them each is, in that shape."""
+
+    def call(self, strings):
+        distinct, positions = tf.unique(tf.reshape(strings, [-1]))
+        return distinct, tf.reshape(positions, tf.shape(strings))
+
+    def compute_output_spec(self, strings):
+        return keras.KerasTensor((None,), "string"), keras.KerasTensor(strings.shape, "int32")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class TagNames(keras.layers.Layer):
+    """Logits (batch, time, tags) -> the name of the most probable tag (batch, time), "" where masked."""
+
+    def __init__(self, tags, **kwargs):
+        super().__init__(**kwargs)
+        self.tags = list(tags)
+        self.supports_masking = True
+
+    def call(self, logits, mask=None):
+        names = tf.gather(self.tags, tf.argmax(logits, axis=-1))
+        return names if mask is None else tf.where(mask, names, PADDING)
+
+    def compute_output_spec(self, logits, mask=None):
+        return keras.KerasTensor(logits.shape[:-1], "string")
+
+    def get_config(self):
+        return {**super().get_config(), "tags": self.tags}
