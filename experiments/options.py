@@ -88,7 +88,7 @@ def training_parser(task, description, epilog=None):
         help="let the step size fall to zero over --epochs, along a cosine",
     )
     fit.add_argument("--clip", type=positive, default=1.0, help="largest norm of a weight's gradient")
-    fit.add_argument("--seed", type=whole(0), default=0, help="same seed, same result")
+    fit.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="same seed and machine, same result")
     run = parser.add_argument_group("run")
     run.add_argument("--limit", type=whole(1), help="examples of each part at most, for a quick try")
     run.add_argument(

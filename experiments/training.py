@@ -1,4 +1,10 @@
-"""What every task shares: the run folder, the fit, how a run is stopped and continued."""
+"""What every task shares: the run folder, the fit, how a run is stopped and continued.
+
+An interrupted and resumed run ends with the same bits as an uninterrupted one of the same seed, on a CPU of
+the same kind with as many threads and the same versions; only the times in history.csv and metrics.json
+differ. On another CPU sums are taken in another order; on a GPU it holds as far as TensorFlow's operations
+are deterministic there.
+"""
 
 import argparse
 import csv
@@ -104,8 +110,8 @@ class RunFolder:
         return False
 
     def finish(self):
-        self.checkpoint.unlink()
         os.rename(self.partial, self.path)
+        (self.path / self.checkpoint.name).unlink()  # only now: had the rename failed, it would be needed
 
 
 def free_path(stem):
@@ -263,8 +269,9 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["val_loss"]):
+            self.folder.checkpoint.unlink(missing_ok=True)  # to continue would lead here again
             raise InputError(
-                f"The loss was no longer finite in epoch {epoch + 1}; lower --learning-rate or --clip."
+                f"The loss was no longer finite in epoch {epoch + 1}, nothing is kept; lower --learning-rate."
             )
         measures = {name: float(value) for name, value in logs.items()}
         self.history.append(dict(epoch=epoch + 1, **measures, seconds=round(self.seconds, 3)))
