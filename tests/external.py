@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 import tensorflow as tf
 from oracles import run
-from problem import UNITS, Answer
+from problem import UNITS, Answer, named
 
 try:
     import torch
@@ -44,16 +44,18 @@ def layer_answer(layer, problem, dtype="float32"):
     mask = None if problem.mask is None else tf.constant(problem.mask)
     if not layer.built:
         layer.build(x.shape)
-    for weight in layer.weights:
-        weight.assign(problem.arrays[weight.name])
+    weights = named(layer.trainable_weights)
+    for name, weight in weights.items():
+        weight.assign(problem.arrays[name])
     with tf.GradientTape() as tape:
         tape.watch([x, *states])
         outputs, *final = layer(x, initial_state=states, mask=mask)
         loss = tf.reduce_sum(outputs * problem.cotangents["outputs"])
         for name, state in zip(problem.state_names, final, strict=True):
             loss += tf.reduce_sum(state * problem.cotangents[name])
-    weights = {weight.name: weight.value for weight in layer.trainable_weights}
+    weights = {name: weight.value for name, weight in weights.items()}
     sources = {"x": x, **dict(zip(problem.state_names, states, strict=True)), **weights}
+    sources = {name: sources[name] for name in problem.varied}
     zero = tf.UnconnectedGradients.ZERO  # a state that the cell never reads
     gradients = tape.gradient(loss, sources, unconnected_gradients=zero)
     return Answer(

@@ -14,8 +14,8 @@ What the papers leave open, and what is held here
 - **Clockwork**: time counts from 0, so every module updates at the first step; a module of period T hears
   the modules of period ≥ T.
 - **Depth gate**: Yao et al. draw peepholes in their LSTM; here the layers are plain LSTMs and the depth gate
-  alone looks at memories. States are h, c of the first layer, then of the second, …; the output is the
-  uppermost h. The first layer has no depth gate.
+  alone looks at memories. States are h, c of the uppermost layer, then of the one below, …; the output is
+  the uppermost h. The first layer has no depth gate.
 - **Layer normalization** of an LSTM (Ba et al., supplement): input product and recurrent product are each
   normalized over all four gates together; the memory is normalized only on its way to the output, the
   memory that is carried is not. (TensorFlow Addons carried the normalized memory.) Of a GRU: input and
@@ -26,9 +26,9 @@ What the papers leave open, and what is held here
 - **JANET**: β is subtracted inside the second sigmoid, 1 − σ(s − β); β = 1 unless told otherwise.
 - **minLSTM, minGRU**: the plain form (not the one in log-space): the candidate is linear, and the gates
   never see h. minLSTM divides both gates by their sum.
-- **sLSTM**: exponential input gate, sigmoid forget gate (``forget="exp"`` for the other choice of the
+- **sLSTM**: exponential input gate, sigmoid forget gate (``forget="exponential"`` for the other choice of the
   paper), one head, tanh candidate; stabiliser m' = max(log f + m, log i), h' = o ⊙ c' / n'. States h, c, n, m
-  start at zero; with c = n = 0 the first output does not depend on m.
+  start at zero, m at −∞ (with c = n = 0 no output depends on where m starts).
 """
 
 from types import SimpleNamespace
@@ -176,7 +176,7 @@ def minimal_gated(x, states, weights, activation=np.tanh, recurrent_activation=s
 
 
 def clockwork(x, states, weights, periods, activation=np.tanh):
-    """Gate n; states h t. Koutník et al. 2014, "A clockwork RNN".
+    """Gate n, and which units tick; states h t. Koutník et al. 2014, "A clockwork RNN".
 
     Units stand in ``len(periods)`` equal modules, fastest first; t (batch, 1) counts modulo lcm(periods).
     """
@@ -186,19 +186,21 @@ def clockwork(x, states, weights, periods, activation=np.tanh):
     W = np.split(weights["kernel"], modules, axis=-1)
     U = [np.split(rows, modules, axis=-1) for rows in np.split(weights["recurrent_kernel"], modules, axis=0)]
     b = np.split(weights.get("bias", np.zeros(h.shape[-1])), modules)
-    new, ticks = [], []
+    new, candidates, ticks = [], [], []
     for k, period in enumerate(periods):
         heard = sum(h_of[j] @ U[j][k] for j in range(modules) if periods[j] >= period)
         n = activation(x @ W[k] + heard + b[k])
-        new.append(np.where(t % period == 0, n, h_of[k]))
-        ticks.append(n)
-    h = np.concatenate(new, axis=-1)
-    return h, (h, (t + 1) % np.lcm.reduce(periods)), {"n": np.concatenate(ticks, axis=-1)}
+        ticks.append(np.broadcast_to(t % period == 0, n.shape))
+        candidates.append(n)
+        new.append(np.where(ticks[-1], n, h_of[k]))
+    h, n, tick = (np.concatenate(parts, axis=-1) for parts in (new, candidates, ticks))
+    return h, (h, (t + 1) % np.lcm.reduce(periods)), {"n": n, "tick": 1.0 * tick}
 
 
 def depth_gated(x, states, layers, activation=np.tanh, recurrent_activation=sigmoid):
-    """Gates i f g o, above the first layer d; states h c of each layer. Yao et al. 2015, "Depth-gated LSTM".
+    """Gates i f g o of each layer, above the first also d. Yao et al. 2015, "Depth-gated LSTM".
 
+    States are h and c of each layer from the uppermost down; gates carry the number of their layer.
     ``layers`` holds the weights of each layer: kernel, recurrent_kernel, bias of an LSTM and, above the
     first, depth_kernel (features of the layer, units), depth_bias, depth_own (w_q, acts on the layer's old
     memory) and depth_below (w_l, acts on the new memory of the layer below).
@@ -206,7 +208,7 @@ def depth_gated(x, states, layers, activation=np.tanh, recurrent_activation=sigm
     new, gates = [], {}
     below = None
     for layer, weights in enumerate(layers):
-        h, c_old = states[2 * layer], states[2 * layer + 1]
+        h, c_old = states[len(states) - 2 * layer - 2 :][:2]
         W, U, b = read(weights, "ifgo")
         i = recurrent_activation(x @ W.i + h @ U.i + b.i)
         f = recurrent_activation(x @ W.f + h @ U.f + b.f)
@@ -224,10 +226,10 @@ def depth_gated(x, states, layers, activation=np.tanh, recurrent_activation=sigm
             c = c + d * below
             report["d"] = d
         h = o * activation(c)
-        new += [h, c]
-        gates.update({f"{gate}_{layer + 1}": value for gate, value in report.items()})
+        new = [h, c, *new]
+        gates.update({f"{gate}{layer + 1}": value for gate, value in report.items()})
         x, below = h, c
-    return new[-2], tuple(new), gates
+    return h, tuple(new), gates
 
 
 def odyssey(x, states, weights, variant, activation=np.tanh, recurrent_activation=sigmoid):
@@ -263,6 +265,14 @@ def normalized(z, weights, name, epsilon):
     centred = z - z.mean(-1, keepdims=True)
     z = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon)
     return weights[f"{name}_gain"] * z + weights.get(f"{name}_shift", 0.0)
+
+
+def layer_norm_simple(x, states, weights, epsilon=1e-3, activation=np.tanh):
+    """Gate n; state h. One normalization of the sum of both products, as TensorFlow Addons had it."""
+    (h,) = states
+    z = x @ weights["kernel"] + h @ weights["recurrent_kernel"]
+    h = activation(normalized(z, weights, "sum", epsilon))
+    return h, (h,), {"n": h}
 
 
 def layer_norm_lstm(
@@ -348,8 +358,9 @@ def janet(x, states, weights, beta=1.0, activation=np.tanh):
     W, U, b = read(weights, "fg")
     s = x @ W.f + h @ U.f + b.f
     g = activation(x @ W.g + h @ U.g + b.g)
-    h = sigmoid(s) * h + (1 - sigmoid(s - beta)) * g
-    return h, (h,), {"f": sigmoid(s), "g": g}
+    f, i = sigmoid(s), 1 - sigmoid(s - beta)
+    h = f * h + i * g
+    return h, (h,), {"i": i, "f": f, "g": g}
 
 
 def min_lstm(x, states, weights, activation=linear):

@@ -26,17 +26,26 @@ def mask_of(kind, batch=BATCH, time=TIME):
 @dataclass(frozen=True)
 class Problem:
     """Inputs "x", initial states by name and weights by name, all in ``arrays``; a mask; a direction; and a
-    loss, Σ outputs ⊙ A + Σ final states ⊙ B with random A and B, whose gradient is asked for."""
+    loss, Σ outputs ⊙ A + Σ final states ⊙ B with random A and B, whose gradient is asked for.
+
+    ``counted`` names the states that are whole numbers, of which no gradient is asked.
+    """
 
     arrays: dict
     state_names: tuple
     cotangents: dict
     mask: np.ndarray | None = None
     go_backwards: bool = False
+    counted: tuple = ()
 
     @property
     def weights(self):
         return {k: v for k, v in self.arrays.items() if k not in ("x", *self.state_names)}
+
+    @property
+    def varied(self):
+        """The arrays that a gradient is taken of."""
+        return {k: v for k, v in self.arrays.items() if k not in self.counted}
 
 
 class Answer(NamedTuple):
@@ -47,8 +56,20 @@ class Answer(NamedTuple):
     gradients: dict | None = None
 
 
-def random_problem(weights, states, mask="none", go_backwards=False, seed=0, output_size=UNITS):
-    """A problem for weights and states given as ``{name: shape}``; every number is exact in float32."""
+def named(variables):
+    """Variables by name; of those that share a name, the second is ``name_2``."""
+    by_name = {}
+    for variable in variables:
+        count = sum(other.name == variable.name for other in by_name.values())
+        by_name[f"{variable.name}_{count + 1}" if count else variable.name] = variable
+    return by_name
+
+
+def random_problem(weights, states, mask="none", go_backwards=False, seed=0, within=None):
+    """A problem for weights and states given as ``{name: shape}``; every number is exact in float32.
+
+    ``within`` brings a state into the range its cell knows: a function by the state's name.
+    """
     rng = np.random.default_rng(seed)
 
     def normal(shape, scale=1.0):
@@ -57,9 +78,11 @@ def random_problem(weights, states, mask="none", go_backwards=False, seed=0, out
     arrays = {"x": normal((BATCH, TIME, FEATURES))}
     arrays |= {name: normal(shape, 0.5) for name, shape in states.items()}
     arrays |= {name: normal(shape, 0.5) for name, shape in weights.items()}
-    cotangents = {"outputs": normal((BATCH, TIME, output_size), 0.3)}
-    cotangents |= {name: normal(shape, 0.3) for name, shape in states.items()}
-    return Problem(arrays, tuple(states), cotangents, mask_of(mask), go_backwards)
+    arrays |= {name: bring(arrays[name]) for name, bring in (within or {}).items()}
+    counted = tuple(name for name in states if np.all(arrays[name] % 1 == 0))
+    cotangents = {"outputs": normal((BATCH, TIME, UNITS), 0.3)}
+    cotangents |= {name: normal(shape, 0.0 if name in counted else 0.3) for name, shape in states.items()}
+    return Problem(arrays, tuple(states), cotangents, mask_of(mask), go_backwards, counted)
 
 
 def transcribed(oracle, problem, gradients=True, **options):
@@ -76,8 +99,8 @@ def transcribed(oracle, problem, gradients=True, **options):
             problem.go_backwards,
         )
 
-    def loss(arrays):
-        record = forward(arrays)
+    def loss(varied):
+        record = forward({**problem.arrays, **varied})
         ends = zip(problem.state_names, record.final, strict=True)
         return np.sum(record.outputs * problem.cotangents["outputs"]) + sum(
             np.sum(value * problem.cotangents[name]) for name, value in ends
@@ -85,7 +108,7 @@ def transcribed(oracle, problem, gradients=True, **options):
 
     record = forward(problem.arrays)
     final = dict(zip(problem.state_names, record.final, strict=True))
-    slopes = differentiate(loss, problem.arrays) if gradients else None
+    slopes = differentiate(loss, problem.varied) if gradients else None
     return Answer(record.outputs, final, slopes)
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from external import layer_answer
 from laws import RNNS, ROWS, set_weights
 from oracles import run
-from problem import BATCH, FEATURES, TIME, UNITS, assert_same, mask_of
+from problem import BATCH, FEATURES, TIME, UNITS, assert_same, mask_of, named
 
 import keras_gates
 
@@ -192,15 +192,16 @@ def test_learned_initial_states(row, rnn):
     """They act as the same states given by hand, they have gradients, and states given win over them."""
     layer = row.layer(rnn, arguments={"learn_initial_state": True})
     learned = {w.name: w for w in layer.trainable_weights if w.name.startswith("initial_")}
-    assert list(learned) == [f"initial_{name}" for name in row.states if name not in row.unread]
+    assert list(learned) == [f"initial_{name}" for name in row.learned or row.states]
     plain = row.layer(rnn)
     assert len(layer.weights) == len(plain.weights) + len(learned)
     same(results(layer, inputs()), results(plain, inputs()))  # zeros at first
     values = {name: np.linspace(-1, 1, UNITS).astype("float32") for name in learned}
     for name, weight in learned.items():
         weight.assign(values[name])
-    zeros = np.zeros(UNITS, "float32")
-    given = [np.tile(values.get(f"initial_{name}", zeros), (BATCH, 1)) for name in row.states]
+    given = [np.asarray(state) for state in plain.cell.get_initial_state(BATCH)]
+    for name, value in values.items():
+        given[row.states.index(name.removeprefix("initial_"))][:] = value
     with tf.GradientTape() as tape:
         outputs, *final = layer(inputs())
         loss = tf.reduce_sum(outputs**2)
@@ -247,17 +248,17 @@ def test_bidirectional_is_two_layers(row, rnn):
 @each_row
 def test_weights_by_name_order_and_shape(row):
     cell = row.layer().cell
-    assert {w.name: tuple(w.shape) for w in cell.weights if w.trainable} == dict(row.weights)
-    assert [w.name for w in cell.weights if w.trainable] == list(row.weights)
+    weights = named(cell.trainable_weights)
+    assert {name: tuple(weight.shape) for name, weight in weights.items()} == dict(row.weights)
+    assert list(weights) == list(row.weights)
     assert tuple(cell.states) == row.states
 
 
 @each_cell
 def test_without_bias(row):
     layer = row.layer(arguments={"use_bias": False})
-    expected = {name: shape for name, shape in row.weights.items() if name != "bias"}
-    assert {w.name: tuple(w.shape) for w in layer.trainable_weights} == expected
-    weights = {name: value for name, value in row.problem().weights.items() if name != "bias"}
+    weights = {name: value for name, value in row.problem().weights.items() if not name.startswith("bias")}
+    assert list(named(layer.trainable_weights)) == list(weights)
     record = run(lambda x, states: row.oracle(x, states, weights), inputs(), initial(row))
     same(results(layer, inputs(), initial(row)), [record.outputs, *record.final], 1e-5)
 
@@ -268,7 +269,7 @@ def test_gradients_match_finite_differences(row):
     layer = row.layer(arguments={"dtype": "float64"}, dtype="float64")
     problem = row.problem("holes")
     answer = layer_answer(layer, problem, "float64")
-    weights = {weight.name: weight for weight in layer.trainable_weights}
+    weights = named(layer.trainable_weights)
 
     def loss(arrays):
         for name, weight in weights.items():
@@ -280,7 +281,7 @@ def test_gradients_match_finite_differences(row):
             np.sum(value * problem.cotangents[name]) for name, value in ends
         )
 
-    for name, array in problem.arrays.items():
+    for name, array in problem.varied.items():
         direction = np.random.default_rng(9).normal(size=array.shape)
         step = 1e-6 * direction
         up, down = (loss({**problem.arrays, name: array + sign * step}) for sign in (1, -1))
