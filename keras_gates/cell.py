@@ -275,6 +275,13 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
 
     # -- weights
 
+    @classmethod
+    def parameters_per_unit(cls, units, features):
+        """How many trained numbers a unit costs, in a cell of so many units on inputs of so many features."""
+        cell = cls(units)
+        cell.build((None, features))
+        return cell.count_params() / cell.units
+
     def build(self, input_shape):
         if len(input_shape) != 2 or input_shape[-1] is None:
             raise ValueError(
