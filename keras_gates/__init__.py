@@ -36,6 +36,7 @@ from keras_gates.layers import (
     layer_of,
 )
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
+from keras_gates.migration import from_addons, from_keras
 from keras_gates.modern import JANETCell, MinGRUCell, MinLSTMCell, SLSTMCell
 from keras_gates.odyssey import (
     ODYSSEY,
@@ -113,6 +114,8 @@ __all__ = [
     "__version__",
     "cells",
     "export",
+    "from_addons",
+    "from_keras",
     "gradient_flow",
     "layer_of",
     "load",
