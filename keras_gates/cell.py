@@ -31,7 +31,7 @@ def register(*names):
 
 def cells():
     """Every cell of the package: a new dict from its short name (as the experiments take it) to its class."""
-    return dict(_CELLS)
+    return dict(sorted(_CELLS.items(), key=lambda entry: entry[0].lower()))
 
 
 def _find_dropout_protocol():
