@@ -4,6 +4,7 @@ TensorFlow is imported by the functions that need it, so that `import keras_gate
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -11,11 +12,28 @@ import tempfile
 
 import keras
 
+from keras_gates._version import __version__
+from keras_gates.cell import check_choice
+from keras_gates.endpoints import (
+    NotStepwiseError,
+    Stepper,
+    as_functional,
+    named_inputs,
+    serve_function,
+    step_function,
+    tokenize_function,
+    trace_function,
+)
+from keras_gates.introspect.probe import UnreadableModelError, recurrent_layers
+from keras_gates.readme import readme
 
-def export(model, path):
+ENDPOINTS = ("serve", "step", "trace")
+
+
+def export(model, path, endpoints=None, metadata=None):
     """Write a model as a SavedModel for inference.
 
-    The folder answers in any process that has TensorFlow:
+    The folder answers in any process that has TensorFlow; the README.txt in it says how, name by name:
 
         served = tensorflow.saved_model.load(path)
         served.signatures["serving_default"](inputs=x)["outputs"]
@@ -27,26 +45,46 @@ def export(model, path):
             `keras.Input`). What it declares as `None`, batch and time as a rule, stays open. A model that
             begins with `TextVectorization` takes raw strings.
         path: the folder to write. It must not exist.
+        endpoints: some of
 
-    The signature `serving_default` takes a single input as `inputs`, several by their names in the model;
-    a single output is `outputs`, several have their names in the model.
+            - `"serve"`: whole sequences to outputs, also as `serving_default`. It is always written.
+            - `"step"`: one step of input and the states of all recurrent layers to outputs and new states,
+              with `initial_state(batch_size)`; for a model of text, steps are tokens, from `tokenize`.
+            - `"trace"`: whole sequences to outputs and every gate and state of every recurrent layer.
+
+            By default all that the model can have: a model that reads the future cannot have `"step"`.
+        metadata: what else to tell who loads the model, such as `{"classes": ["negative", "positive"]}`:
+            a dict that JSON can hold.
+
+    A single input is called `inputs`, several have their names in the model; a single output is `outputs`,
+    several have their names in the model.
 
     Raises:
         FileExistsError: something stands at `path` already.
         OSError: the folder cannot be written (read-only, disk full); nothing is left at `path`.
-        TypeError: `model` is no Keras model.
-        ValueError: the model declares no inputs, keeps states between calls (`stateful=True`), or Keras runs
+        TypeError: `model` is no Keras model, or JSON cannot hold `metadata`.
+        ValueError: an endpoint is unknown, or asked for and not to be had (the sentence names the layer at
+            fault); the model declares no inputs, or keeps states between calls (`stateful=True`); Keras runs
             on another backend than TensorFlow.
     """
     _check_exportable(model)
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    wanted = _check_endpoints(endpoints)
     path = _check_free(path)
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", _serve_function(model), input_signature=_input_signature(model))
+    model = as_functional(model)
+    about = _about(model, metadata)
+    doors = _Doors(model)
+    for endpoint in wanted:
+        try:
+            getattr(doors, f"add_{endpoint}")()
+        except (NotStepwiseError, UnreadableModelError) as error:
+            if endpoints is not None:
+                raise
+            doors.absent[endpoint] = str(error)
+    about.update(endpoints=doors.described, absent=doors.absent)
     with written_whole(path) as folder:
-        archive.write_out(folder, verbose=False)
+        doors.archive.write_out(folder, verbose=False)
+        (pathlib.Path(folder) / "metadata.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        (pathlib.Path(folder) / "README.txt").write_text(readme(about), encoding="utf-8")
 
 
 def load(path):
@@ -56,8 +94,9 @@ def load(path):
         path: a folder that `export` wrote; any SavedModel with a `serving_default` signature will do.
 
     Returns:
-        A function from inputs (NumPy arrays, lists or tensors of any dtype that converts without loss of
-        meaning) to output tensors; see `keras_gates.served.ServedModel`.
+        A `keras_gates.served.ServedModel`: called with inputs (NumPy arrays, lists or tensors of any dtype
+        that converts without loss of meaning) it gives output tensors; `.trace(inputs)` every gate and
+        state; `.stream()` takes sequences bit by bit and keeps the state.
 
     Raises:
         FileNotFoundError: there is no SavedModel at `path`.
@@ -105,27 +144,79 @@ def _check_free(path):
     return path
 
 
-def _input_signature(model):
+def _check_endpoints(endpoints):
+    if endpoints is None:
+        return ENDPOINTS
+    names = (endpoints,) if isinstance(endpoints, str) else tuple(endpoints)
+    for name in names:
+        check_choice("endpoints", name, ENDPOINTS)
+    return tuple(name for name in ENDPOINTS if name == "serve" or name in names)
+
+
+class _Doors:
+    """The endpoints of a model, as they are added to an archive and described."""
+
+    def __init__(self, model):
+        self.model = model
+        self.archive = keras.export.ExportArchive()
+        self.archive.track(model)
+        self.described = {}
+        self.absent = {}
+
+    def add_serve(self):
+        try:
+            layers = recurrent_layers(self.model)
+        except UnreadableModelError:  # it can be served none the less
+            layers = {}
+        self._add("serve", serve_function(self.model, layers), named_inputs(self.model))
+
+    def add_trace(self):
+        function = trace_function(self.model, recurrent_layers(self.model))
+        self._add("trace", function, named_inputs(self.model))
+
+    def add_step(self):
+        stepper = Stepper(self.model)
+        self._add("step", step_function(stepper), {**stepper.inputs, **stepper.carried})
+        self._add("initial_state", stepper.initial_states, {"batch_size": keras.InputSpec("int32", ())})
+        if stepper.tokenizer:
+            self._add("tokenize", tokenize_function(stepper), named_inputs(self.model))
+
+    def _add(self, endpoint, function, inputs):
+        import tensorflow as tf
+
+        inputs = {name: tf.TensorSpec(like.shape, like.dtype, name) for name, like in inputs.items()}
+        added = self.archive.add_endpoint(endpoint, function, input_signature=list(inputs.values()))
+        outputs = added.get_concrete_function().structured_outputs
+        self.described[endpoint] = {"inputs": _described(inputs), "outputs": _described(outputs)}
+
+
+def _described(tensors):
+    return {name: {"dtype": like.dtype.name, "shape": list(like.shape)} for name, like in tensors.items()}
+
+
+def _about(model, metadata):
+    """What `metadata.json` tells of a model: a dict that JSON can hold; the user's own comes last."""
     import tensorflow as tf
 
-    names = ["inputs"] if len(model.inputs) == 1 else [x.name for x in model.inputs]
-    return [tf.TensorSpec(x.shape, x.dtype, name=name) for x, name in zip(model.inputs, names, strict=True)]
-
-
-def _serve_function(model):
-    def serve(*inputs):
-        outputs = model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
-        return _named(outputs, model.output_names)
-
-    return serve
-
-
-def _named(outputs, names):
-    """A dict of the outputs: of a single one as `outputs`, of several by their names."""
-    if isinstance(outputs, dict):
-        return dict(outputs)
-    outputs = keras.tree.flatten(outputs)
-    return dict(zip(["outputs"] if len(outputs) == 1 else names, outputs, strict=True))
+    about = {
+        "name": model.name,
+        "keras_gates": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "parameters": model.count_params(),
+        "cells": {},
+    }
+    with contextlib.suppress(UnreadableModelError):
+        layers = recurrent_layers(model)
+        about["cells"] = {place: type(layer.cell).__name__ for place, layer in layers.items()}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.TextVectorization):
+            about["vocabulary"] = layer.get_vocabulary()
+    try:
+        json.dumps(metadata)
+        return {**about, **(metadata or {})}
+    except TypeError as error:
+        raise TypeError(f"`metadata` must be a dict that JSON can hold; got {metadata!r}.") from error
 
 
 @contextlib.contextmanager

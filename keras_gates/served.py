@@ -1,5 +1,6 @@
 """A SavedModel in use. Needs TensorFlow and NumPy, not Keras."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -17,16 +18,24 @@ class ServedModel:
     Returns:
         The output tensor, or a dict of tensors by name where the model has several.
 
+    Attributes:
+        metadata: what the model's `metadata.json` tells, a dict; empty if there is none.
+        saved: what `tensorflow.saved_model.load` gave.
+
     Raises:
         TypeError: a dtype that does not convert.
-        ValueError: inputs of the wrong names or shape, or numbers out of range.
+        ValueError: inputs of the wrong names or shape, numbers out of range, or an endpoint that the
+            model was exported without.
     """
 
     def __init__(self, path):
-        if not (pathlib.Path(path) / "saved_model.pb").is_file():
+        path = pathlib.Path(path)
+        if not (path / "saved_model.pb").is_file():
             raise FileNotFoundError(f"There is no SavedModel at {path}: a folder that holds saved_model.pb.")
         try:
             self.saved = tf.saved_model.load(str(path))
+            about = path / "metadata.json"
+            self.metadata = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ValueError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from error
         if "serving_default" not in self.saved.signatures:
@@ -36,14 +45,139 @@ class ServedModel:
             )
 
     def __call__(self, inputs):
-        return self._answer("serving_default", inputs)
+        return _unnamed(self.answer("serving_default", inputs))
 
-    def _answer(self, endpoint, inputs):
-        signature = self.saved.signatures[endpoint]
+    def trace(self, inputs):
+        """The outputs and every gate and state of every recurrent layer, by name.
+
+        Gates and states have the shape `(batch, time, units)` and are NaN where a step is masked. In
+        their names the layer comes first: `lstm_f` is the forget gate of the layer `lstm`.
+        """
+        return self.answer("trace", inputs)
+
+    def stream(self, batch_size=1, state=None):
+        """A stream that takes sequences bit by bit; see `Stream`. Several at once do not mix."""
+        return Stream(self, batch_size, state)
+
+    def signature(self, endpoint):
+        """The function of an endpoint, as TensorFlow loads it.
+
+        Raises:
+            ValueError: the model has no such endpoint.
+        """
+        if endpoint not in self.saved.signatures:
+            reason = self.metadata.get("absent", {}).get(endpoint, "It was exported without it.")
+            raise ValueError(f"The model has no endpoint {endpoint!r}. {reason}")
+        return self.saved.signatures[endpoint]
+
+    def answer(self, endpoint, inputs):
+        """What an endpoint gives, a dict, for inputs that are converted first."""
+        signature = self.signature(endpoint)
         specs = signature.structured_input_signature[1]
         named = _by_name(inputs, list(specs))
-        outputs = signature(**{name: convert(name, named[name], spec) for name, spec in specs.items()})
-        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+        return signature(**{name: convert(name, named[name], spec) for name, spec in specs.items()})
+
+
+class Stream:
+    """Sequences taken bit by bit, with the state kept in between.
+
+    However a sequence is cut into pushes, the outputs are those of the whole.
+
+    Args:
+        served: a `ServedModel` with the endpoint `"step"`.
+        batch_size: number of sequences taken side by side.
+        state: the `state` of another stream to go on from, also one pickled in another process.
+
+    Attributes:
+        state: what the recurrent layers carry: a dict of NumPy arrays by name. It may be pickled, and set.
+    """
+
+    def __init__(self, served, batch_size=1, state=None):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"`batch_size` must be a positive integer; got {batch_size!r}.")
+        self.served = served
+        self.batch_size = batch_size
+        self._step = served.signature("step")
+        self._specs = self._step.structured_input_signature[1]
+        self._takes_text = "tokenize" in served.saved.signatures
+        self.reset()
+        if state is not None:
+            self.state = state
+
+    def reset(self):
+        """Return to the states before the first step."""
+        self._state = self.served.signature("initial_state")(batch_size=tf.constant(self.batch_size))
+
+    @property
+    def state(self):
+        return {name: value.numpy() for name, value in self._state.items()}
+
+    @state.setter
+    def state(self, state):
+        if not isinstance(state, dict) or state.keys() != self._state.keys():
+            given = _listed(state) if isinstance(state, dict) else type(state).__name__
+            raise ValueError(f"`state` must be a dict of {_listed(self._state)}; got {given}.")
+        like = {name: tf.TensorSpec(now.shape, now.dtype) for name, now in self._state.items()}
+        self._state = {name: convert(name, state[name], like[name]) for name in like}
+
+    def push(self, inputs):
+        """Take one step, or a chunk of several, and return the outputs there.
+
+        Args:
+            inputs: the inputs of one step, `(batch, …)`, or of a chunk, `(batch, time, …)`. For a model
+                of text a list of `batch` strings of whole words (or a string, if the batch is one): they
+                are a chunk, cut into tokens.
+
+        Returns:
+            For one step the output at it, `(batch, …)`. For a chunk the outputs at each of its steps,
+            `(batch, time, …)`, or, from a model that gives one output for a sequence, the one for all
+            that was pushed so far. A dict by name where the model has several outputs.
+
+        Raises:
+            TypeError, ValueError: as `ServedModel`; or the chunk holds no step.
+        """
+        if self._takes_text:
+            inputs = self.served.answer("tokenize", [inputs] if isinstance(inputs, str) else inputs)
+        tensors, in_time = self._converted(inputs)
+        if not in_time:
+            outputs, self._state = self._advance(tensors, self._state)
+            return _unnamed(outputs)
+        lengths = {tensors[name].shape[1] for name in in_time}
+        if len(lengths) > 1 or 0 in lengths:
+            raise ValueError(f"A chunk must hold one step or more; got {_listed(lengths)} steps.")
+        state, steps = self._state, []
+        for t in range(*lengths):
+            now = {name: x[:, t] if name in in_time else x for name, x in tensors.items()}
+            outputs, state = self._advance(now, state)
+            steps.append(outputs)
+        self._state = state
+        return _unnamed({name: self._joined(name, steps) for name in outputs})
+
+    def _converted(self, inputs):
+        """The inputs as tensors by name, and the names of those that are chunks."""
+        specs = {name: spec for name, spec in self._specs.items() if name not in self._state}
+        given = _by_name(inputs, list(specs))
+        tensors = {name: to_tensor(name, given[name], spec.dtype) for name, spec in specs.items()}
+        in_time = {name for name, spec in specs.items() if tensors[name].shape.rank == spec.shape.rank + 1}
+        for name, spec in specs.items():
+            time = [None] if name in in_time else []
+            check_shape(name, tensors[name], tf.TensorShape([self.batch_size, *time, *spec.shape[1:]]))
+        return tensors, in_time
+
+    def _advance(self, inputs, state):
+        result = self._step(**inputs, **state)
+        return {name: result[name] for name in result if name not in state}, {k: result[k] for k in state}
+
+    def _joined(self, name, steps):
+        """The outputs of the steps of a chunk: all of them, or the last if a sequence has one output."""
+        whole = self.served.signature("serving_default").structured_outputs[name]
+        if whole.shape.rank == steps[0][name].shape.rank:
+            return steps[-1][name]
+        return tf.stack([outputs[name] for outputs in steps], axis=1)
+
+
+def _unnamed(outputs):
+    return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
 
 def _by_name(inputs, names):
@@ -60,11 +194,21 @@ def _listed(names):
 
 
 def convert(name, value, spec):
-    """The value as a tensor of the dtype of `spec`, or a TypeError or ValueError that gives its name."""
-    tensor = _to_strings(name, value) if spec.dtype == tf.string else _to_numbers(name, value, spec.dtype)
-    if not spec.shape.is_compatible_with(tensor.shape):
-        raise ValueError(f"`{name}` must have the shape {_shown(spec.shape)}; got {_shown(tensor.shape)}.")
+    """The value as a tensor of the dtype and shape of `spec`; a TypeError or ValueError gives its name."""
+    tensor = to_tensor(name, value, spec.dtype)
+    check_shape(name, tensor, spec.shape)
     return tensor
+
+
+def to_tensor(name, value, dtype):
+    """The value as a tensor of a dtype, or a TypeError or ValueError that gives its name."""
+    return _to_strings(name, value) if dtype == tf.string else _to_numbers(name, value, dtype)
+
+
+def check_shape(name, tensor, shape):
+    """Raise a ValueError that gives the name unless the tensor has the shape."""
+    if not shape.is_compatible_with(tensor.shape):
+        raise ValueError(f"`{name}` must have the shape {_shown(shape)}; got {_shown(tensor.shape)}.")
 
 
 def _to_strings(name, value):

@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 import textwrap
+import time
 
 import keras
 import numpy as np
@@ -30,10 +32,7 @@ def text_model():
 
 
 def number_model(cell="lstm"):
-    layer = keras_gates.RNN(keras_gates.cells()[cell](4), return_sequences=True)
-    model = keras.Sequential([keras.Input((None, 3)), layer, keras.layers.Dense(2)])
-    model.set_weights([np.random.default_rng(1).normal(size=w.shape) for w in model.get_weights()])
-    return model
+    return one_layer(cell)[0]
 
 
 def normal(*shape):
@@ -53,9 +52,8 @@ def run(code, **environment):
     ).stdout
 
 
-@pytest.mark.parametrize("cell", keras_gates.cells())
-def test_every_cell_serves_what_the_model_says_for_any_batch_and_time(cell, tmp_path):
-    model = number_model(cell)
+def test_batch_and_time_stay_open(tmp_path):
+    model = number_model()
     keras_gates.export(model, tmp_path / "model")
     served = keras_gates.load(tmp_path / "model")
     for shape in (2, 5, 3), (1, 1, 3), (7, 11, 3):
@@ -233,3 +231,273 @@ except OSError as error:
 """
     printed = in_namespace(script, "mount -t tmpfs -o ro tmpfs . && cd .", tmp_path)
     assert printed == "The model could not be written to model: Read-only file system.\n"
+
+
+# -- step and trace
+
+STEPS = 7
+
+
+def randomize(model):
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(size=w.shape) * 0.5 for w in model.get_weights()])
+    return model
+
+
+def one_layer(cell):
+    """One layer that gives an output at every step, on numbers: the model and its input."""
+    layer = keras_gates.RNN(keras_gates.cells()[cell](4), return_sequences=True, name="only")
+    return randomize(keras.Sequential([keras.Input((None, 3)), layer, keras.layers.Dense(2)])), normal(
+        2, STEPS, 3
+    )
+
+
+def three_layers(cell):
+    """Three layers, normalised, with a residual connection, on masked tokens; one output for a sequence."""
+    tokens = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 4, mask_zero=True)(tokens)
+    for _ in range(2):
+        layer = keras_gates.RNN(keras_gates.cells()[cell](4, dropout=0.3), return_sequences=True)
+        x = keras.layers.Add()([x, keras.layers.LayerNormalization()(layer(x))])
+    x = keras.layers.Dropout(0.3)(keras_gates.RNN(keras_gates.cells()[cell](4))(x))
+    # Padding before, within and after the sequence, and a sequence of nothing but padding.
+    sequences = [[1, 2, 3, 4, 5, 6, 7], [0, 0, 8, 0, 3, 0, 0], [2, 0, 0, 0, 0, 0, 0], [0] * STEPS]
+    return randomize(keras.Model(tokens, keras.layers.Dense(2)(x))), np.array(sequences)
+
+
+@pytest.mark.parametrize("make", [one_layer, three_layers])
+@pytest.mark.parametrize("cell", keras_gates.cells())
+def test_every_way_through_a_model_gives_what_the_model_gives(make, cell, tmp_path):
+    model, x = make(cell)
+    keras_gates.export(model, tmp_path / "model", ("step", "trace"))
+    served = keras_gates.load(tmp_path / "model")
+    whole = model(x).numpy()
+    np.testing.assert_allclose(served(x), whole, rtol=0, atol=1e-6)
+    for length in 1, 2, 3, STEPS:
+        stream = served.stream(batch_size=len(x))
+        given = [stream.push(x[:, t : t + length]).numpy() for t in range(0, STEPS, length)]
+        by_chunk = np.concatenate(given, axis=1) if make is one_layer else given[-1]
+        np.testing.assert_allclose(by_chunk, whole, rtol=0, atol=1e-5)
+    traced, told = served.trace(x), keras_gates.trace(model, x)
+    np.testing.assert_allclose(traced["outputs"], whole, rtol=0, atol=1e-5)
+    for place, quantities in told.items():
+        for name, values in quantities.items():
+            np.testing.assert_allclose(traced[f"{place}_{name}"], values, rtol=0, atol=1e-5, equal_nan=True)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A model of text and one of numbers by name: the Keras model, and the folder it was exported to."""
+    models = {"numbers": number_model("peephole"), "texts": word_model()}
+    folder = tmp_path_factory.mktemp("exported")
+    for name, model in models.items():
+        keras_gates.export(model, folder / name, metadata={"classes": ["bad", "good"]})
+    return {name: (model, folder / name) for name, model in models.items()}
+
+
+def word_model():
+    vectorize = keras.layers.TextVectorization(max_tokens=20)
+    vectorize.adapt(TEXTS)
+    inputs = keras.Input((), dtype="string")
+    x = keras.layers.Embedding(20, 4, mask_zero=True)(vectorize(inputs))
+    x = keras_gates.LSTM(3, return_sequences=True, name="lower")(x)
+    return randomize(keras.Model(inputs, keras.layers.Dense(1)(keras_gates.GRU(3, name="upper")(x))))
+
+
+def test_one_step_and_a_chunk_of_one_step_differ_in_their_shape_alone(exported):
+    _, path = exported["numbers"]
+    served, x = keras_gates.load(path), normal(1, 1, 3)
+    step, chunk = served.stream().push(x[:, 0]), served.stream().push(x)
+    assert step.shape == (1, 2)
+    np.testing.assert_array_equal(step[:, None], chunk)
+
+
+def test_streams_do_not_mix(exported):
+    model, path = exported["numbers"]
+    served, x = keras_gates.load(path), normal(5, STEPS, 3)
+    streams = [served.stream() for _ in x]
+    given = [[stream.push(x[k : k + 1, t]) for k, stream in enumerate(streams)] for t in range(STEPS)]
+    np.testing.assert_allclose(np.array(given).squeeze(2).swapaxes(0, 1), model(x), rtol=0, atol=1e-5)
+
+
+def test_reset_returns_to_the_start(exported):
+    served, x = keras_gates.load(exported["numbers"][1]), normal(1, STEPS, 3)
+    stream = served.stream()
+    first = stream.push(x)
+    assert not np.array_equal(stream.push(x), first)
+    stream.reset()
+    np.testing.assert_array_equal(stream.push(x), first)
+
+
+def test_a_state_pickled_here_goes_on_in_a_process_without_keras(exported, tmp_path):
+    model, path = exported["numbers"]
+    x = normal(1, STEPS, 3)
+    stream = keras_gates.load(path).stream()
+    stream.push(x[:, :3])
+    (tmp_path / "state").write_bytes(pickle.dumps(stream.state))
+    np.save(tmp_path / "rest.npy", x[:, 3:])
+    printed = run(
+        f"""
+        import json, pickle
+        import numpy as np, tensorflow as tf
+
+        step = tf.saved_model.load({str(path)!r}).signatures["step"]
+        states = pickle.load(open({str(tmp_path / "state")!r}, "rb"))
+        given = []
+        for x in np.load({str(tmp_path / "rest.npy")!r}).swapaxes(0, 1):
+            result = step(inputs=tf.constant(x), **{{name: tf.constant(states[name]) for name in states}})
+            states = {{name: result[name] for name in states}}
+            given.append(result["outputs"].numpy().tolist())
+        print(json.dumps(given))
+        """
+    )
+    np.testing.assert_allclose(np.array(json.loads(printed))[:, 0], model(x)[0, 3:], rtol=0, atol=1e-5)
+    other = keras_gates.load(path).stream(state=pickle.loads((tmp_path / "state").read_bytes()))
+    np.testing.assert_array_equal(other.push(x[:, 3:]), stream.push(x[:, 3:]))
+
+
+def test_words_are_pushed_as_they_come(exported):
+    model, path = exported["texts"]
+    served = keras_gates.load(path)
+    stream = served.stream()
+    for word in ["a", "bad", "film"]:
+        last = stream.push(word)
+    expected = model(tf.constant(["a bad film"]))
+    np.testing.assert_allclose(last, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(served.stream().push("a bad film"), expected, rtol=0, atol=1e-5)
+    pair = served.stream(batch_size=2)
+    pair.push(["a", "a bad film and"])
+    np.testing.assert_allclose(
+        pair.push(["good film", "a long one"]), model(tf.constant(TEXTS[:2])), rtol=0, atol=1e-5
+    )
+
+
+def test_what_is_wrong_with_a_push_or_a_state_is_said_and_changes_nothing(exported):
+    served = keras_gates.load(exported["numbers"][1])
+    stream = served.stream(batch_size=2)
+    before = stream.state
+    for given, sentence in [
+        (np.ones((3, 3)), r"shape \(2, 3\); got \(3, 3\)"),
+        (np.ones((2, 4, 5)), r"shape \(2, any, 3\); got \(2, 4, 5\)"),
+        (np.ones((2, 0, 3)), "A chunk must hold one step or more; got 0 steps"),
+    ]:
+        with pytest.raises(ValueError, match=sentence):
+            stream.push(given)
+    with pytest.raises(ValueError, match="`state` must be a dict of only_c, only_h; got only_c"):
+        stream.state = {"only_c": before["only_c"]}
+    with pytest.raises(ValueError, match=r"`only_h` must have the shape \(2, 4\); got \(1, 4\)"):
+        stream.state = {**before, "only_h": np.zeros((1, 4))}
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer; got 0"):
+        served.stream(batch_size=0)
+    for name, value in stream.state.items():
+        np.testing.assert_array_equal(value, before[name])
+    with pytest.raises(ValueError, match="A chunk must hold one step or more"):
+        keras_gates.load(exported["texts"][1]).stream().push("  ")
+
+
+def test_what_is_told_beside_the_graph(exported):
+    model, path = exported["texts"]
+    about = keras_gates.load(path).metadata
+    assert about["classes"] == ["bad", "good"]
+    assert about["vocabulary"] == model.layers[1].get_vocabulary()
+    assert about["cells"] == {"lower": "LSTMCell", "upper": "GRUCell"}
+    assert about["keras_gates"] == keras_gates.__version__
+    assert set(about["endpoints"]) == {"serve", "step", "initial_state", "tokenize", "trace"}
+
+
+@pytest.mark.parametrize("name", ["numbers", "texts"])
+def test_the_readme_beside_the_graph_runs_as_it_stands(exported, name):
+    """The code of README.txt, put together, in a process with TensorFlow alone."""
+    path = exported[name][1]
+    text = (path / "README.txt").read_text()
+    code = "\n".join(
+        line[4:] for line in text.partition("Signatures")[0].splitlines() if line.startswith("    ")
+    )
+    code = code.replace("THIS FOLDER", str(path))
+    printed = run(code + '\nprint(outputs["outputs"].shape, result["outputs"].shape, len(everything))')
+    assert printed == {"numbers": "(1, 5, 2) (1, 2) 7\n", "texts": "(2, 1) (1, 1) 11\n"}[name]
+
+
+def refused(name):
+    """A model with a layer that reads other steps than the one it is at, and that layer's name."""
+    tokens = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 4)(tokens)
+    forth = keras_gates.LSTM(4, return_sequences=True)
+    nested = keras.Sequential(
+        [
+            keras.Input((None, 4)),
+            keras_gates.GRU(4, return_sequences=True),
+            keras.layers.Bidirectional(forth, name=name),
+        ]
+    )
+    outputs = {
+        "bidirectional": lambda: keras.layers.Bidirectional(forth, name=name)(x),
+        "backwards": lambda: keras_gates.LSTM(4, go_backwards=True, return_sequences=True, name=name)(x),
+        "average": lambda: keras.layers.GlobalAveragePooling1D(name=name)(forth(x)),
+        "same": lambda: keras.layers.Conv1D(4, 3, padding="same", name=name)(forth(x)),
+        "narrow": lambda: keras.layers.Conv1D(4, 3, name=name)(forth(x)),
+        "attention": lambda: keras.layers.Attention(name=name)([forth(x), x]),
+        "end_to_all": lambda: keras.layers.Add(name=name)([x, keras_gates.LSTM(4)(x)[:, None]]),
+        "decoder": lambda: keras_gates.GRU(4, name=name)(x, initial_state=[keras_gates.GRU(4)(x)]),
+        "deep": lambda: nested(x),
+    }[name]()
+    return randomize(keras.Model(tokens, outputs))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bidirectional", "backwards", "average", "same", "narrow", "attention", "end_to_all", "decoder", "deep"],
+)
+def test_a_model_that_reads_the_future_is_refused_by_the_name_of_the_layer(name, tmp_path):
+    with pytest.raises(ValueError, match=f"its layer '{name}' .* reads other steps than the one it is at"):
+        keras_gates.export(refused(name), tmp_path / "model", "step")
+    assert not list(tmp_path.iterdir())
+
+
+def test_by_default_a_model_gets_the_endpoints_it_can_have(tmp_path):
+    keras_gates.export(refused("bidirectional"), tmp_path / "model")
+    served = keras_gates.load(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"no endpoint 'step'.* its layer 'bidirectional'"):
+        served.stream()
+    assert "bidirectional_backward_f" in served.trace([[1, 2]])
+    keras_gates.export(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), tmp_path / "dense")
+    with pytest.raises(ValueError, match=r"no endpoint 'trace'.* Nothing in .* is recurrent"):
+        keras_gates.load(tmp_path / "dense").trace([[1, 2, 3]])
+    with pytest.raises(ValueError, match="`endpoints` must be one of 'serve', 'step', 'trace'; got 'steps'"):
+        keras_gates.export(number_model(), tmp_path / "other", ["steps"])
+    with pytest.raises(TypeError, match="`metadata` must be a dict that JSON can hold"):
+        keras_gates.export(number_model(), tmp_path / "other", metadata={"a": object()})
+
+
+def test_a_learned_initial_state_is_where_a_stream_starts(tmp_path):
+    layer = keras_gates.LSTM(3, learn_initial_state=True, return_sequences=True)
+    model = randomize(keras.Sequential([keras.Input((None, 3)), layer]))
+    keras_gates.export(model, tmp_path / "model", "step")
+    x = normal(2, STEPS, 3)
+    given = keras_gates.load(tmp_path / "model").stream(2).push(x)
+    np.testing.assert_allclose(given, model(x), rtol=0, atol=1e-5)
+
+
+def test_a_killed_export_leaves_no_folder_that_loads(tmp_path):
+    """Killed at many moments: at the path there is nothing, or the whole model."""
+    code = (
+        "import keras, keras_gates, sys\n"
+        "model = keras.Sequential([keras.Input((None, 3)), keras_gates.LSTM(256)])\n"
+        "for k in range(99):\n    print(k, flush=True); keras_gates.export(model, f'model{k}', ())"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(keras_gates.__file__).parents[1])}
+    for delay in 0.2, 0.3, 0.4, 0.5:
+        folder = tmp_path / str(delay)
+        folder.mkdir()
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for line in child.stdout:
+            if line == "1\n":
+                break
+        time.sleep(delay)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        for path in folder.glob("model*"):
+            assert keras_gates.load(path)(np.ones((1, 2, 3))).shape == (1, 256)

@@ -1,0 +1,98 @@
+"""The README.txt beside an exported graph: how to call it where only TensorFlow is installed."""
+
+
+def readme(about):
+    """The text for what `metadata.json` tells of a model."""
+    return "\n".join(
+        [*_opening(about), *_serving(about), *_stepping(about), *_tracing(about), *_endpoints(about)]
+    )
+
+
+def _opening(about):
+    return [
+        f"{about['name']}: a SavedModel written by keras_gates {about['keras_gates']}",
+        "",
+        "It needs TensorFlow, and neither Keras nor keras_gates. Tensors go in and come out by name; the",
+        "signatures are listed at the end, and in metadata.json. A dimension written as * is free.",
+        "",
+        "    import tensorflow as tf",
+        "",
+        '    model = tf.saved_model.load("THIS FOLDER").signatures',
+        "",
+    ]
+
+
+def _serving(about):
+    given = _arguments(about["endpoints"]["serve"]["inputs"])
+    return [
+        "Whole sequences (also as serving_default, for TensorFlow Serving):",
+        "",
+        f'    outputs = model["serve"]({given})',
+        "",
+    ]
+
+
+def _stepping(about):
+    step = about["endpoints"].get("step")
+    if step is None:
+        return [f"No step by step: {about['absent'].get('step', 'it was not asked for.')}", ""]
+    states = [name for name in step["outputs"] if name in step["inputs"]]
+    outputs = [name for name in step["outputs"] if name not in states]
+    if "tokenize" in about["endpoints"]:
+        given = "tokens=tokens"
+        loop = [
+            '    chunk = model["tokenize"](inputs=tf.constant(["some whole words"]))["tokens"]',
+            "    for tokens in tf.unstack(chunk, axis=1):",
+        ]
+    else:
+        given = _arguments({name: spec for name, spec in step["inputs"].items() if name not in states})
+        loop = ["    for _ in range(5):"]
+    return [
+        "Step by step, the states in and out; initial_state gives those before the first step:",
+        "",
+        '    states = model["initial_state"](batch_size=tf.constant(1))',
+        *loop,
+        f'        result = model["step"]({given}, **states)',
+        "        states = {name: result[name] for name in states}",
+        f"        output = result[{outputs[0]!r}]",
+        "",
+    ]
+
+
+def _tracing(about):
+    if "trace" not in about["endpoints"]:
+        return []
+    given = _arguments(about["endpoints"]["trace"]["inputs"])
+    return [
+        "Every gate and state of every recurrent layer, (batch, time, units), NaN where a step is masked,",
+        "beside the outputs; in the names the layer comes first, then the gate or state:",
+        "",
+        f'    everything = model["trace"]({given})',
+        "",
+    ]
+
+
+def _endpoints(about):
+    lines = ["Signatures", ""]
+    for endpoint, door in about["endpoints"].items():
+        lines.append(endpoint)
+        for way, tensors in (("in ", door["inputs"]), ("out", door["outputs"])):
+            lines += [f"    {way} {name}: {_shape(spec)}" for name, spec in tensors.items()]
+        lines.append("")
+    return lines
+
+
+def _arguments(inputs):
+    return ", ".join(f"{name}={_example(spec)}" for name, spec in inputs.items())
+
+
+def _example(spec):
+    if spec["dtype"] == "string":
+        return 'tf.constant(["a text", "another"])'
+    sizes = [size or free for size, free in zip(spec["shape"], [1, *[5] * len(spec["shape"])], strict=False)]
+    return f"tf.zeros({sizes}, tf.{spec['dtype']})"
+
+
+def _shape(spec):
+    sizes = ", ".join("*" if size is None else str(size) for size in spec["shape"])
+    return f"{spec['dtype']} ({sizes})"
