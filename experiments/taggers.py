@@ -31,7 +31,7 @@ def word_network(vocabulary, alphabet, tags, options):
     )(ids)
     if alphabet is not None:
         spelling = _spelling(words, alphabet, options)
-        features = keras.layers.Concatenate(name="form_and_characters")([features, spelling])
+        features = Beside(name="form_and_characters")([features, spelling])
     return _tagger(words, features, tags, options)
 
 
@@ -45,7 +45,7 @@ def serving(network, tags):
     logits = network(strings)
     answer = {
         "tags": TagNames(tags, name="tags")(logits),
-        "probabilities": keras.layers.Softmax(name="probabilities")(logits),
+        "probabilities": keras.layers.Activation("softmax", name="probabilities")(logits),
     }
     return keras.Model(strings, answer, name=network.name)
 
@@ -87,6 +87,17 @@ class Distinct(keras.layers.Layer):
 
     def compute_output_spec(self, strings):
         return keras.KerasTensor((None,), "string"), keras.KerasTensor(strings.shape, "int32")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Beside(keras.layers.Concatenate):
+    """Features of the same steps side by side, masked where the first are.
+
+    Keras' own layer takes a step for real if any of its inputs does, and one without a mask always does.
+    """
+
+    def compute_mask(self, inputs, mask=None):
+        return mask[0] if mask else None
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

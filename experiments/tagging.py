@@ -77,6 +77,8 @@ def read(options):
     """The corpus that --dataset names."""
     dataset = options.dataset
     if is_python(options):
+        if options.column is not None:
+            raise InputError("--dataset python has no columns; leave out --column.")
         return python_source.read(options.limit)
     if dataset.split("/")[0] in treebanks.COLUMNS:
         return treebanks.read(dataset, options.column, options.limit)

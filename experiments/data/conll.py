@@ -96,9 +96,9 @@ def _positions(column, is_conllu, path):
     except ValueError:
         position = 0
     if position == 0:
-        names = f" or one of {', '.join(CONLLU)}" if is_conllu else ""
+        names = f", or one of {', '.join(CONLLU)}" if is_conllu else ""
         raise InputError(
-            f"{path}: the column is a number that counts from 1, or from the end if negative,{names}; "
+            f"{path}: --column is a number that counts from 1, or from the end if negative{names}; "
             f"got {column!r}."
         )
     return (1 if is_conllu else 0), position - (position > 0)
