@@ -1,0 +1,199 @@
+// The forward pass of one cell over sequences.
+#pragma once
+
+#include "cells.h"
+#include "slices.h"
+#include "threads.h"
+#include "weights.h"
+
+namespace gates {
+
+template <class Cell>
+class Forward {
+ public:
+  Forward(const Cell& cell, const Sequences& in, const Results& out)
+      : cell_(cell), in_(in), out_(out), slices_(slices_of(in)), rows_(most_rows(slices_)),
+        ahead_(std::max(1, std::min(in.time, 32 / std::max(1, rows_)))), up_(padded_units(in.units)),
+        z_stride_(spread(size_t(Cell::slots) * up_)), x_stride_(spread(in.features)), h_stride_(spread(up_)) {}
+
+  void run() {
+    const Matrix w{in_.kernel, in_.features, in_.units, Cell::gates};
+    const Matrix u{in_.recurrent_kernel, in_.units, in_.units, Cell::gates};
+    Scratch scratch;
+    w_ = packed(w, input_slots<Cell>, scratch);
+    u_ = packed(u, state_slots<Cell>, scratch);
+    if constexpr (resets) u_reset_ = packed(u, reset_slots<Cell>, scratch);
+    bias_ = scratch.take<float>(size_t(Cell::slots) * up_);
+    fill_bias<Cell>(in_, bias_);
+    const int wanted = std::max(1, std::min(in_.threads, int(slices_.size())));
+    std::vector<Work> work;
+    for (int thread = 0; thread < wanted; thread++) work.push_back(take(scratch));
+
+    Barrier packed_up;
+    std::atomic<size_t> next{0};
+    run_on_threads(wanted, [&](int thread, int threads) {
+      w_.fill(thread, threads);
+      u_.fill(thread, threads);
+      if constexpr (resets) u_reset_.fill(thread, threads);
+      packed_up.wait(threads);
+      for (size_t s; (s = next++) < slices_.size();) run_slice(slices_[s], work[thread]);
+    });
+  }
+
+ private:
+  static constexpr bool resets = Cell::reset_end > Cell::h_end;
+
+  // What a thread works on: the rows that some steps move, one after another, and the states of its slice.
+  struct Work {
+    int* active;    // which rows of the batch
+    float *x, *z;   // their inputs and pre-activations
+    float* left;    // the left side of the recurrent product: h, masked, or r * h
+    float *h, *c;   // the states of every row of the slice
+    bool* started;  // whether a step has moved the row
+  };
+
+  static Packed packed(Matrix matrix, Slots slots, Scratch& scratch) {
+    return {matrix, slots, false, scratch.take<float>(Packed::size(matrix, slots))};
+  }
+
+  Work take(Scratch& scratch) const {
+    const size_t several = size_t(ahead_) * rows_;
+    Work w;
+    w.active = scratch.take<int>(several);
+    w.x = scratch.take<float>(several * x_stride_);
+    w.z = scratch.take<float>(several * z_stride_);
+    w.left = scratch.take<float>(rows_ * h_stride_);
+    w.h = scratch.take<float>(size_t(rows_) * up_);
+    w.c = scratch.take<float>(Cell::has_memory ? size_t(rows_) * up_ : 0);
+    w.started = scratch.take<bool>(rows_);
+    return w;
+  }
+
+  void run_slice(Slice slice, const Work& w) const {
+    load_states(slice, w);
+    for (int step = 0; step < in_.time; step += ahead_) {
+      const int end = std::min(in_.time, step + ahead_);
+      project(slice, step, end, w);
+      int first = 0;
+      for (int s = step; s < end; s++) first += advance(slice, s, first, w);
+    }
+    for (int row = slice.begin; row < slice.end; row++) {
+      const size_t here = size_t(row - slice.begin) * up_, there = size_t(row) * in_.units;
+      std::copy_n(w.h + here, in_.units, out_.h + there);
+      if (Cell::has_memory) std::copy_n(w.c + here, in_.units, out_.c + there);
+    }
+  }
+
+  void load_states(Slice slice, const Work& w) const {
+    const size_t size = size_t(slice.rows()) * up_;
+    std::fill_n(w.h, size, 0.f);
+    if (Cell::has_memory) std::fill_n(w.c, size, 0.f);
+    std::fill_n(w.started, slice.rows(), false);
+    for (int row = slice.begin; row < slice.end; row++) {
+      const size_t here = size_t(row - slice.begin) * up_, there = size_t(row) * in_.units;
+      std::copy_n(in_.h + there, in_.units, w.h + here);
+      if (Cell::has_memory) std::copy_n(in_.c + there, in_.units, w.c + here);
+    }
+  }
+
+  // W x + b of some steps at once: one product with many rows instead of several with few.
+  void project(Slice slice, int step, int end, const Work& w) const {
+    int count = 0;
+    for (int s = step; s < end; s++) {
+      const int active = active_rows(in_, slice, s, w.active + count);
+      for (int k = count; k < count + active; k++) {
+        const size_t at = size_t(w.active[k]) * in_.time + position(in_, s);
+        std::copy_n(in_.x + at * in_.features, in_.features, w.x + k * x_stride_);
+      }
+      count += active;
+    }
+    product(count, {w.x, x_stride_, 1}, w_.right(), w.z, z_stride_, {Start::bias, bias_});
+  }
+
+  // One step of the rows it moves, whose pre-activations begin at row `first` of z. Returns how many they are.
+  int advance(Slice slice, int step, int first, const Work& w) const {
+    const int count = active_rows(in_, slice, step, w.active);
+    float* z = w.z + first * z_stride_;
+    if constexpr (Cell::x_end < Cell::h_end)
+      for (int k = 0; k < count; k++)
+        std::copy(bias_ + Cell::x_end * up_, bias_ + Cell::slots * up_, z + k * z_stride_ + Cell::x_end * up_);
+    for (int k = 0; k < count; k++) load_left(w.h + size_t(w.active[k] - slice.begin) * up_, w.active[k], w, k);
+    product(count, {w.left, h_stride_, 1}, u_.right(), z + Cell::h_begin * up_, z_stride_, {Start::itself});
+    if constexpr (resets) {
+      for (int k = 0; k < count; k++) reset(slice, w.active[k], z + k * z_stride_, w, k);
+      product(count, {w.left, h_stride_, 1}, u_reset_.right(), z + Cell::h_end * up_, z_stride_, {Start::itself});
+    }
+    for (int k = 0; k < count; k++) move(slice, w.active[k], step, z + k * z_stride_, w);
+    if (in_.mask)
+      for (int row = slice.begin; row < slice.end; row++)
+        if (!is_active(in_, row, step)) repeat(slice, row, step, w);
+    return count;
+  }
+
+  void load_left(const float* h, int row, const Work& w, int k) const {
+    float* left = w.left + k * h_stride_;
+    if (!in_.recurrent_mask) {
+      std::copy_n(h, in_.units, left);
+      return;
+    }
+    const float* mask = in_.recurrent_mask + size_t(row) * in_.units;
+    for (int u = 0; u < in_.units; u++) left[u] = h[u] * mask[u];
+  }
+
+  void reset(Slice slice, int row, float* z, const Work& w, int k) const {
+    float* left = w.left + k * h_stride_;
+    const float* h = w.h + size_t(row - slice.begin) * up_;
+    for (int u = 0; u < up_; u += lanes) {
+      vec slots[Cell::slots];
+      for (int s = 0; s < Cell::h_end; s++) slots[s] = load(z + s * up_ + u);
+      vec product = cell_.reset(slots, load(h + u));
+      if (in_.recurrent_mask)
+        product *= load_some(in_.recurrent_mask + size_t(row) * in_.units + u, in_.units - u);
+      store(left + u, product);
+      for (int s = 0; s < Cell::h_end; s++) store(z + s * up_ + u, slots[s]);
+    }
+  }
+
+  // Pre-activations into gates and new states, on the tape and into the outputs.
+  void move(Slice slice, int row, int step, const float* z, const Work& w) const {
+    const size_t here = size_t(row - slice.begin) * up_, on_tape = (size_t(step) * in_.batch + row) * up_;
+    float *h = w.h + here, *c = w.c + (Cell::has_memory ? here : 0);
+    float* gates = out_.gates ? out_.gates + on_tape * Cell::slots : nullptr;
+    float* memory = out_.memory && Cell::has_memory ? out_.memory + on_tape : nullptr;
+    float* output = out_.outputs ? out_.outputs + (size_t(row) * in_.time + step) * in_.units : nullptr;
+    for (int u = 0; u < up_; u += lanes) {
+      vec slots[Cell::slots];
+      for (int s = 0; s < Cell::slots; s++) slots[s] = load(z + s * up_ + u);
+      State state{load(h + u), Cell::has_memory ? load(c + u) : vec{}};
+      if (memory) store(memory + u, state.c);
+      cell_.forward(slots, state, u);
+      store(h + u, state.h);
+      if (Cell::has_memory) store(c + u, state.c);
+      if (gates)
+        for (int s = 0; s < Cell::slots; s++) store(gates + s * up_ + u, slots[s]);
+      if (output) store_some(output + u, state.h, in_.units - u);
+    }
+    w.started[row - slice.begin] = true;
+    if (step == in_.time - 1) std::copy_n(h, in_.units, out_.last + size_t(row) * in_.units);
+  }
+
+  // The output of a masked step: the previous one, or zero.
+  void repeat(Slice slice, int row, int step, const Work& w) const {
+    const float* h = w.h + size_t(row - slice.begin) * up_;
+    const bool shows = w.started[row - slice.begin] && !in_.zero_output_for_mask;
+    const auto write = [&](float* to) { shows ? std::copy_n(h, in_.units, to) : std::fill_n(to, in_.units, 0.f); };
+    if (out_.outputs) write(out_.outputs + (size_t(row) * in_.time + step) * in_.units);
+    if (step == in_.time - 1) write(out_.last + size_t(row) * in_.units);
+  }
+
+  const Cell& cell_;
+  const Sequences& in_;
+  const Results& out_;
+  const std::vector<Slice> slices_;
+  const int rows_, ahead_, up_;  // rows of the largest slice; steps projected at once; padded units
+  const size_t z_stride_, x_stride_, h_stride_;
+  Packed w_, u_, u_reset_;
+  float* bias_ = nullptr;
+};
+
+}  // namespace gates

@@ -1,0 +1,73 @@
+// One call: a batch of sequences through a cell, and back.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace gates {
+
+// Every tensor is dense and row-major, of float32. Optional ones are null where absent.
+struct Sequences {
+  int batch = 0, time = 0, features = 0, units = 0;
+  const float* x = nullptr;     // (batch, time, features)
+  const bool* mask = nullptr;   // (batch, time), optional: a masked step changes no state
+  const float* h = nullptr;     // (batch, units): the states before the first step
+  const float* c = nullptr;     // (batch, units), of cells with a memory
+  const float* kernel = nullptr;            // (features, gates * units)
+  const float* recurrent_kernel = nullptr;  // (units, gates * units)
+  const float* bias = nullptr;              // (gates * units), or (2, gates * units) where U h has its own
+  const float* peepholes[3] = {};           // (units), optional: of the gates i, f, o
+  const float* recurrent_mask = nullptr;    // (batch, units), optional: multiplies h on its way into U h
+  bool go_backwards = false;         // from the last step to the first; outputs in that order
+  bool zero_output_for_mask = false;  // a masked step's output is zero, not the previous output
+  int threads = 1;
+};
+
+// What the forward pass gives. The tape is what the backward pass needs, absent where there will be none.
+struct Results {
+  float* outputs = nullptr;  // (batch, time, units), in the order of processing; optional without a tape
+  float* last = nullptr;     // (batch, units): the output of the last step processed
+  float* h = nullptr;        // (batch, units): the states after it
+  float* c = nullptr;
+  float* gates = nullptr;    // tape: (time, batch, slots * padded units)
+  float* memory = nullptr;   // tape: (time, batch, padded units), c before each step, of cells with a memory
+};
+
+struct Gradients {
+  // in: optional ones null
+  const float* outputs = nullptr;  // optional
+  const float* last = nullptr;
+  const float* h = nullptr;
+  const float* c = nullptr;
+  // out, shaped as what they are gradients of
+  float* d_x = nullptr;
+  float* d_h = nullptr;
+  float* d_c = nullptr;
+  float* d_kernel = nullptr;
+  float* d_recurrent_kernel = nullptr;
+  float* d_bias = nullptr;
+  float* d_peepholes[3] = {};  // as far as there are peepholes
+};
+
+// A cell by name, with what can be chosen about it.
+struct CellSpec {
+  enum Kind { simple, lstm, coupled, gru } kind = lstm;
+  bool reset_after = true;       // gru
+  bool update_writes = false;    // gru
+  bool output_previous = false;  // lstm, coupled: the output gate's peephole sees the memory before the step
+
+  int gates() const { return kind == simple ? 1 : kind == lstm ? 4 : 3; }
+  int slots() const { return kind == gru && reset_after ? 4 : gates(); }
+  int bias_rows() const { return kind == gru && reset_after ? 2 : 1; }
+  bool has_memory() const { return kind == lstm || kind == coupled; }
+};
+
+// The units of a row on the tape, padded to whole vectors.
+int padded_units(int units);
+
+// Both throw std::bad_alloc before they have written anything.
+void run_forward(const CellSpec& cell, const Sequences& in, const Results& out);
+// `out` as run_forward left it, with a tape.
+void run_backward(const CellSpec& cell, const Sequences& in, const Results& out, const Gradients& gradients);
+
+}  // namespace gates
