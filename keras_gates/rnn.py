@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_gates import kernels
 from keras_gates.cell import register
 
 
@@ -24,3 +25,7 @@ class RNN(keras.layers.RNN):
         start = self.get_initial_state(batch_size)
         for variable, value in zip(keras.tree.flatten(self.states), keras.tree.flatten(start), strict=True):
             variable.assign(value)
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        fused = kernels.through(self, sequences, initial_state, mask, training)
+        return super().inner_loop(sequences, initial_state, mask, training) if fused is None else fused

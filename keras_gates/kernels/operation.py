@@ -1,0 +1,135 @@
+"""The two TensorFlow operations: how they are called, and the gradient of one by the other."""
+
+import functools
+import logging
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_gates.kernels import build
+
+_log = logging.getLogger("keras_gates")
+
+_ATTRIBUTES = (
+    "cell", "peephole_gates", "reset_after", "update_writes", "output_previous", "keep_tape",
+    "return_sequences", "go_backwards", "zero_output_for_mask", "threads",
+)  # fmt: skip
+_COMMON_INPUTS = 10  # x, mask, kernel, recurrent_kernel, bias, peepholes, h, c, recurrent_mask, guard
+
+
+@functools.cache
+def available():
+    """Whether this machine has the kernels, built now if need be. Says in one log line why not."""
+    try:
+        # Nothing of this belongs to a function that may be under construction.
+        with tf.init_scope():
+            _library()
+    except build.BuildError as error:
+        _log.warning("keras_gates runs without its fused kernels: %s", error)
+        return False
+    return True
+
+
+@functools.cache
+def _library():
+    from keras_gates.kernels import selftest
+
+    def load_and_test(path):
+        library = tf.load_op_library(str(path))
+        selftest.check(library, guard())
+        return library
+
+    return build.load(load_and_test, lambda path: tf.load_op_library(str(path)))
+
+
+@functools.cache
+def guard():
+    """A value that TensorFlow refuses to save, so that no function that holds a kernel can be saved.
+
+    TensorFlow would save the operations, and the result would load nowhere but here. A captured variant
+    that no saved object owns makes it refuse instead.
+    """
+    with tf.init_scope(), tf.device("CPU:0"):
+        return tf.raw_ops.OptionalNone()
+
+
+def run(description, layer, sequences, initial_state, mask, training):
+    """See `keras_gates.kernels.through`."""
+    cell = layer.cell
+    x = tf.convert_to_tensor(sequences)
+    recurrent_mask = None
+    if training and cell.dropout:
+        x = x * tf.expand_dims(cell.get_dropout_mask(x[:, 0]), 1)
+    if training and cell.recurrent_dropout:
+        recurrent_mask = cell.get_recurrent_dropout_mask(initial_state[0])
+    absent = tf.zeros((0,))
+    result = _library().keras_gates_forward(
+        x=x,
+        mask=tf.zeros((0,), "bool") if mask is None else tf.cast(mask, "bool"),
+        kernel=ops.convert_to_tensor(cell.kernel),
+        recurrent_kernel=ops.convert_to_tensor(cell.recurrent_kernel),
+        bias=tf.zeros(cell.bias_shape) if cell.bias is None else ops.convert_to_tensor(cell.bias),
+        peepholes=_peepholes(cell, description["peephole_gates"]),
+        h=initial_state[0],
+        c=initial_state[1] if len(initial_state) > 1 else absent,
+        recurrent_mask=absent if recurrent_mask is None else recurrent_mask,
+        guard=guard(),
+        keep_tape=bool(training),
+        return_sequences=layer.return_sequences,
+        go_backwards=layer.go_backwards,
+        zero_output_for_mask=bool(layer.zero_output_for_mask),
+        threads=tf.config.threading.get_intra_op_parallelism_threads(),
+        **description,
+    )
+    state_shape = (x.shape[0], cell.units)
+    states = [result.h_out, result.c_out][: len(initial_state)]
+    for state in (result.last, *states):
+        state.set_shape(state_shape)
+    if not layer.return_sequences:
+        return result.last, tf.expand_dims(result.last, 1), states
+    result.outputs.set_shape((x.shape[0], x.shape[1], cell.units))
+    return result.last, result.outputs, states
+
+
+def _peepholes(cell, gates):
+    if not gates:
+        return tf.zeros((0, cell.units))
+    return tf.stack([ops.convert_to_tensor(cell.peephole_weights[gate]) for gate in gates])
+
+
+@tf.RegisterGradient("KerasGates>Forward")
+def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
+    inputs = op.inputs[:_COMMON_INPUTS]
+    attributes = {name: op.get_attr(name) for name in _ATTRIBUTES}
+    attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
+    outputs, *_, gates, memory = op.outputs
+    if not attributes["keep_tape"]:
+        # Computed as inference, and differentiated all the same: compute it again, with the tape.
+        attributes["keep_tape"] = True
+        again = _library().keras_gates_forward(*inputs, **attributes)
+        outputs, gates, memory = again.outputs, again.gates, again.memory
+    gradients = _library().keras_gates_backward(
+        *inputs,
+        outputs=outputs,
+        gates=gates,
+        memory=memory,
+        d_outputs=d_outputs if attributes["return_sequences"] else tf.zeros((0,)),
+        d_last=d_last,
+        d_h_out=d_h,
+        d_c_out=d_c,
+        **attributes,
+    )
+    d_c_in = gradients.d_c if attributes["cell"] in ("lstm", "coupled") else None
+    return [
+        gradients.d_x, None, gradients.d_kernel, gradients.d_recurrent_kernel, gradients.d_bias,
+        gradients.d_peepholes, gradients.d_h, d_c_in, None, None,
+    ]  # fmt: skip
+
+
+@tf.RegisterGradient("KerasGates>Backward")
+def _no_second_gradient(op, *_):
+    raise NotImplementedError(
+        "The fused kernels have no second derivative: call keras_gates.use_kernels('never') before the "
+        "model that needs one is traced."
+    )

@@ -1,0 +1,127 @@
+"""A first test of freshly built kernels, against the equations in NumPy."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_gates.kernels.build import BuildError
+
+_GATES = {"simple": 1, "lstm": 4, "coupled": 3, "gru": 3}
+_CASES = [
+    {"cell": "simple"},
+    {"cell": "lstm"},
+    {"cell": "lstm", "peephole_gates": "ifo"},
+    {"cell": "lstm", "peephole_gates": "o", "output_previous": True},
+    {"cell": "coupled"},
+    {"cell": "coupled", "peephole_gates": "fo"},
+    {"cell": "gru", "reset_after": True},
+    {"cell": "gru", "reset_after": False, "update_writes": True},
+]
+_DEFAULTS = {"peephole_gates": "", "reset_after": False, "update_writes": False, "output_previous": False}
+_TOLERANCE = 1e-3  # of a directional derivative by differences; a wrong term is off by far more
+_WEIGHTS = ("x", "kernel", "recurrent_kernel", "bias", "peepholes", "h", "c")
+
+
+def _sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def _step(case, x, h, c, w):
+    """One step of any of the cells, in float64: the new states."""
+    units, kind = h.shape[1], case["cell"]
+
+    def split(a):
+        return [a[:, n : n + units] for n in range(0, a.shape[1], units)]
+
+    def see(gate, memory):
+        row = case["peephole_gates"].find(gate)
+        return 0 if row < 0 else w["peepholes"][row] * memory
+
+    if kind == "gru":
+        bias = w["bias"] if case["reset_after"] else (w["bias"], 0)
+        xu, xr, xn = split(x @ w["kernel"] + bias[0])
+        hu, hr, hn = split(h @ w["recurrent_kernel"] + bias[1])
+        u, r = _sigmoid(xu + hu), _sigmoid(xr + hr)
+        reset_first = (r * h) @ w["recurrent_kernel"][:, 2 * units :]
+        n = np.tanh(xn + (r * hn if case["reset_after"] else reset_first))
+        keep = 1 - u if case["update_writes"] else u
+        return keep * h + (1 - keep) * n, c
+    z = split(x @ w["kernel"] + h @ w["recurrent_kernel"] + w["bias"])
+    if kind == "simple":
+        return np.tanh(z[0]), c
+    zi, zf, zg, zo = z if kind == "lstm" else (None, *z)
+    f = _sigmoid(zf + see("f", c))
+    i = _sigmoid(zi + see("i", c)) if kind == "lstm" else 1 - f
+    new = f * c + i * np.tanh(zg)
+    o = _sigmoid(zo + see("o", c if case["output_previous"] else new))
+    return o * np.tanh(new), new
+
+
+def _expected(case, w, mask):
+    """Outputs `(batch, time, units)` and final states by the equations; a masked step repeats its output."""
+    h, c, output, outputs = w["h"], w["c"], np.zeros_like(w["h"]), []
+    for t in range(w["x"].shape[1]):
+        new_h, new_c = _step(case, w["x"][:, t], h, c, w)
+        moves = mask[:, t, None]
+        h, c, output = np.where(moves, new_h, h), np.where(moves, new_c, c), np.where(moves, new_h, output)
+        outputs.append(output)
+    return np.stack(outputs, 1), h, c
+
+
+def _problem(case, rng, batch=5, time=4, features=19, units=21):
+    gates = _GATES[case["cell"]]
+    shapes = {
+        "x": (batch, time, features),
+        "kernel": (features, gates * units),
+        "recurrent_kernel": (units, gates * units),
+        "bias": (2, gates * units) if case["reset_after"] else (gates * units,),
+        "peepholes": (len(case["peephole_gates"]), units),
+        "h": (batch, units),
+        "c": (batch, units),
+    }
+    return {name: rng.normal(0, 0.5, shape) for name, shape in shapes.items()}
+
+
+def worst_error(library, guard, case, seed=0):
+    """The largest relative error of values and of the gradient along a random direction."""
+    case = {**_DEFAULTS, **case}
+    rng = np.random.default_rng(seed)
+    w = _problem(case, rng)
+    mask = rng.random(w["x"].shape[:2]) < 0.8
+    tensors = {name: tf.constant(value, "float32") for name, value in w.items()}
+    if case["cell"] in ("simple", "gru"):
+        tensors["c"] = tf.zeros((0,))
+    with tf.GradientTape() as tape:
+        tape.watch(list(tensors.values()))
+        result = library.keras_gates_forward(
+            mask=tf.constant(mask), recurrent_mask=tf.zeros((0,)), guard=guard, keep_tape=True,
+            return_sequences=True, go_backwards=False, zero_output_for_mask=False, threads=2, **tensors, **case,
+        )  # fmt: skip
+        values = [result.outputs, result.h_out, *([result.c_out] if len(tensors["c"].shape) > 1 else [])]
+        weights = [rng.normal(size=value.shape) for value in values]
+        total = sum(tf.reduce_sum(value * weight) for value, weight in zip(values, weights, strict=True))
+    gradients = dict(zip(tensors, tape.gradient(total, list(tensors.values())), strict=True))
+
+    def loss(step):
+        moved = {name: value + step * along[name] for name, value in w.items()}
+        return sum(np.sum(a * b) for a, b in zip(_expected(case, moved, mask), weights, strict=False))
+
+    errors = [
+        np.max(np.abs(got.numpy() - want)) / (1e-9 + np.max(np.abs(want)))
+        for got, want in zip(values, _expected(case, w, mask), strict=False)
+    ]
+    for name in _WEIGHTS:
+        if gradients[name] is None or not w[name].size:
+            continue
+        along = {other: rng.normal(size=value.shape) * (other == name) for other, value in w.items()}
+        slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
+        errors.append(abs(np.sum(gradients[name].numpy() * along[name]) - slope) / (1 + abs(slope)))
+    return float(np.max(errors))  # NaN if any is
+
+
+def check(library, guard):
+    """Raises a `BuildError` unless every cell's kernel does what its equations say."""
+    for case in _CASES:
+        error = worst_error(library, guard, case)
+        if not error < _TOLERANCE:
+            name = " ".join([case["cell"], *(f"{k}={v}" for k, v in case.items() if k != "cell")])
+            raise BuildError(f"their self-test failed: {name} is off by {error:.1e}.")
