@@ -7,6 +7,7 @@ from keras_gates.clockwork import ClockworkCell
 from keras_gates.depth_gated import DepthGatedLSTMCell
 from keras_gates.gru import GRUCell, MinimalGatedCell
 from keras_gates.introspect import gradient_flow, trace
+from keras_gates.kernels import use_kernels
 from keras_gates.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
 from keras_gates.layers import (
     GRU,
@@ -120,4 +121,5 @@ __all__ = [
     "layer_of",
     "load",
     "trace",
+    "use_kernels",
 ]
