@@ -3,9 +3,7 @@
 import functools
 import logging
 
-import keras
 import tensorflow as tf
-from keras import ops
 
 from keras_gates.kernels import build
 
@@ -67,9 +65,9 @@ def run(description, layer, sequences, initial_state, mask, training):
     result = _library().keras_gates_forward(
         x=x,
         mask=tf.zeros((0,), "bool") if mask is None else tf.cast(mask, "bool"),
-        kernel=ops.convert_to_tensor(cell.kernel),
-        recurrent_kernel=ops.convert_to_tensor(cell.recurrent_kernel),
-        bias=tf.zeros(cell.bias_shape) if cell.bias is None else ops.convert_to_tensor(cell.bias),
+        kernel=tf.convert_to_tensor(cell.kernel),
+        recurrent_kernel=tf.convert_to_tensor(cell.recurrent_kernel),
+        bias=tf.zeros(cell.bias_shape) if cell.bias is None else tf.convert_to_tensor(cell.bias),
         peepholes=_peepholes(cell, description["peephole_gates"]),
         h=initial_state[0],
         c=initial_state[1] if len(initial_state) > 1 else absent,
@@ -95,7 +93,7 @@ def run(description, layer, sequences, initial_state, mask, training):
 def _peepholes(cell, gates):
     if not gates:
         return tf.zeros((0, cell.units))
-    return tf.stack([ops.convert_to_tensor(cell.peephole_weights[gate]) for gate in gates])
+    return tf.stack([tf.convert_to_tensor(cell.peephole_weights[gate]) for gate in gates])
 
 
 @tf.RegisterGradient("KerasGates>Forward")
