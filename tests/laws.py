@@ -220,6 +220,7 @@ def departure(variant, cell, gates, hold=None, clear=None):
         hold,
         clear,
         "c",
+        learned=("h", "c"),
     )
 
 
@@ -273,7 +274,7 @@ def layer_normalized_lstm(carry):
         "TensorFlow Addons" if normalized else "Ba et al. 2016",
         (),
         None if normalized else HOLD_LSTM,
-        CLEAR_LSTM,
+        {"i": 0, "f": 0, "o": 0},
         "c",
         every_law=not normalized,
     )
@@ -322,7 +323,9 @@ def slstm(forget):
 
 
 def zoneout_of_lstm(units, **arguments):
-    return keras_gates.ZoneoutCell(keras_gates.LSTMCell(units, **arguments), zoneout={"h": 0.0625, "c": 0.5})
+    return keras_gates.ZoneoutCell(
+        keras_gates.LSTMCell(units, **arguments), zoneout={"h": 0.0625, "c": 0.5}, seed=3
+    )
 
 
 def zoneout(x, states, weights):

@@ -199,7 +199,7 @@ def test_learned_initial_states(row, rnn):
     values = {name: np.linspace(-1, 1, UNITS).astype("float32") for name in learned}
     for name, weight in learned.items():
         weight.assign(values[name])
-    given = [np.asarray(state) for state in plain.cell.get_initial_state(BATCH)]
+    given = [np.array(state) for state in plain.cell.get_initial_state(BATCH)]
     for name, value in values.items():
         given[row.states.index(name.removeprefix("initial_"))][:] = value
     with tf.GradientTape() as tape:
@@ -325,8 +325,9 @@ def zeros_of_input_gradient(layer, x):
 
 
 @each_rnn
-@each_cell
+@pytest.mark.parametrize("row", [row for row in MAIN if "projection" not in row.weights], ids=str)
 def test_input_dropout_is_one_mask_a_sequence(row, rnn):
+    """A dropped feature has no gradient. (Around a residual cell it has one, by the short cut.)"""
     layer = row.layer(rnn, arguments={"dropout": 0.5, "seed": 3})
     dropped = zeros_of_input_gradient(layer, inputs())
     assert 0 < dropped.mean() < 1
@@ -347,7 +348,8 @@ def test_dropout_masks_are_held_and_separate(row, rnn):
     whole, *final = results(layer, inputs(), initial(row), training=True)
     states, steps = initial(row), []
     of_input = np.asarray(stepped.get_dropout_mask(inputs()[:, 0]))
-    of_state = np.asarray(stepped.get_recurrent_dropout_mask(states[0]))
+    of_state = stepped.get_recurrent_dropout_mask(states[0])
+    of_state = np.asarray(keras.tree.flatten(of_state)[0])  # of a stack in a cell, the first of several
     for t in range(TIME):
         output, states = stepped(inputs()[:, t], states, training=True)
         steps.append(np.asarray(output))
