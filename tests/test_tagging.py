@@ -1,0 +1,627 @@
+"""The tagging script from the outside, and the data it learns from."""
+
+import html.parser
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("seqeval", reason="the experiments need keras_gates[experiments]")
+
+import keras
+import seqeval.metrics
+import tensorflow as tf
+from sklearn.metrics import precision_recall_fscore_support
+
+from experiments import highlight, report, taggers, tagging, training
+from experiments.data import conll, prepared, python_source, treebanks
+from experiments.data.tagged import Tagged, corpus_of
+from experiments.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    *("--units", "8", "--embedding", "6", "--character-embedding", "4", "--character-units", "4"),
+    *("--batch-size", "8", "--epochs", "3", "--learning-rate", "0.02", "--dropout", "0"),
+]
+PLACES, PEOPLE = (
+    ["Łódź", "København", "São Paulo", "東京", "Rome"],
+    ["Ångström", "Zoë", "Ada Lovelace", "Nguyễn"],
+)
+
+
+# -- a corpus of BIO tags, made by hand
+
+
+def sentence_of(rng, length):
+    """About so many words, some of them names of places and people; of the tags, some are wrong."""
+    words, tags = [], []
+    while len(words) < length:
+        kind, names = rng.choice([("LOC", PLACES), ("PER", PEOPLE), (None, ["went", "from", "saw", "the"])])
+        parts = rng.choice(names).split()
+        words += parts
+        tags += ["B-" + kind] + ["I-" + kind] * (len(parts) - 1) if kind else ["O"]
+    noisy = [rng.choice(["O", "B-LOC", "I-PER"]) if rng.random() < 0.1 else tag for tag in tags]
+    return words, noisy
+
+
+def in_columns(sentences, separator, line_end):
+    blocks = [
+        line_end.join(separator.join((word, "x", tag)) for word, tag in zip(words, tags, strict=True))
+        for words, tags in sentences
+    ]
+    return (2 * line_end).join(blocks) + line_end
+
+
+@pytest.fixture(scope="module")
+def sentences():
+    rng = random.Random(0)
+    made = {part: [sentence_of(rng, rng.randint(2, 9)) for _ in range(40)] for part in conll.FILES}
+    for part in made.values():
+        part[7] = (["Rome"], ["B-LOC"])
+        part[11] = sentence_of(rng, 500)
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(sentences, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bio")
+    files = {"train.conll": (" ", "\n"), "dev.tsv": ("\t", "\r\n"), "test.txt": ("  ", "\r\n")}
+    for (name, (separator, line_end)), part in zip(files.items(), conll.FILES, strict=True):
+        (path / name).write_bytes(in_columns(sentences[part], separator, line_end).encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "bio"
+    assert tagging.main(["--dataset", str(folder), *TINY, "--out", str(out)]) == 0
+    return out
+
+
+def padded(sentences):
+    longest = max(map(len, sentences))
+    return [words + [""] * (longest - len(words)) for words in sentences]
+
+
+def test_a_folder_is_read_as_it_was_written(folder, sentences):
+    corpus = conll.read_folder(folder)
+    for part, name in zip(corpus.parts().values(), conll.FILES, strict=True):
+        read = [(words, [corpus.names[tag] for tag in tags]) for words, tags in part]
+        assert read == sentences[name]
+    assert {len(words) for words, _ in corpus.test} >= {1}
+    assert max(len(words) for words, _ in corpus.test) >= 500
+
+
+def test_span_f1_is_that_of_seqeval(run, sentences):
+    model = keras.saving.load_model(run / "model.keras")
+    words, true = zip(*sentences["test"], strict=True)
+    tags = model(tf.constant(padded(words)))["tags"].numpy()
+    guessed = [[tag.decode() for tag in row[: len(one)]] for row, one in zip(tags, words, strict=True)]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert 0 < metrics["test_span_f1"] < 1
+    assert metrics["test_span_f1"] == pytest.approx(seqeval.metrics.f1_score(list(true), guessed), abs=1e-12)
+    right = np.concatenate([np.equal(*pair) for pair in zip(true, guessed, strict=True)])
+    assert metrics["test_accuracy"] == pytest.approx(right.mean(), abs=1e-12)
+
+
+def test_a_run_folder_is_whole(run):
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "metrics.json", "history.csv"),
+        *("learning_curve.png", "confusion.png", "model.keras", "saved_model"),
+    }
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test_accuracy"] > metrics["per_label"]["O"]["number"] / 1100  # learnt more than O
+    assert set(metrics["per_label"]) == {"B-LOC", "I-LOC", "B-PER", "I-PER", "O"}
+
+
+# -- what cannot be read
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "sentence"),
+    [
+        ("", None, "holds no sentence"),
+        ("\n \n", None, "holds no sentence"),
+        ("a x O\nb O\n", None, "line 2: expected 3 columns, as in the first line; got 2: 'b O'"),
+        ("a\nb\n", None, "line 1: expected a word and its tag in columns; got ['a']"),
+        ("a x O\n", "4", "line 1: expected a word and its tag in columns; got ['a', 'x', 'O']"),
+        ("a x O\n", "1", "line 1: expected a word and its tag"),
+        ("a x O\n", "0", "a number that counts from 1, or from the end if negative; got '0'"),
+        ("a x O\n", "ner", "got 'ner'"),
+        (b"\xff\xfe", None, "is not UTF-8: byte 0 cannot be read"),
+    ],
+)
+def test_a_file_that_is_not_as_expected(tmp_path, content, column, sentence):
+    path = tmp_path / "train.conll"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError) as error:
+        conll.read_file(path, column)
+    assert sentence in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(folder, tmp_path, capsys):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name in ("train.conll", "dev.conll"):
+        (empty / name).write_text("a O\n")
+    assert_refused(capsys, ["--dataset", tmp_path / "nowhere"], "is neither one of python")
+    assert_refused(capsys, ["--dataset", empty], "has no test file: expected test with .conll")
+    (empty / "test.conll").write_text("")
+    assert_refused(capsys, ["--dataset", empty], "test.conll holds no sentence")
+    (empty / "test.txt").write_text("a O\n")
+    assert_refused(capsys, ["--dataset", empty], "more than one test file: test.conll and test.txt")
+    assert_refused(capsys, ["--dataset", folder, "--column", "7"], "expected a word and its tag")
+    assert_refused(capsys, ["--dataset", "conll2003", "--column", "upos"], "columns ner, pos, chunks")
+    assert_refused(capsys, ["--dataset", "python", "--column", "2"], "has no columns")
+    assert_refused(capsys, ["predict", tmp_path / "nowhere", "a"], "is not a finished run")
+
+
+def assert_refused(capsys, arguments, sentence):
+    assert tagging.main([*map(str, arguments)]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1, error
+
+
+def test_conllu(tmp_path):
+    lines = [
+        "# text = Don't",
+        "1-2\tDon't" + "\t_" * 8,
+        "1\tDo\tdo\tAUX\tVB" + "\t_" * 5,
+        "2\tn't\tnot\tPART\tRB" + "\t_" * 5,
+        "2.1\tgo" + "\t_" * 8,
+        "",
+        "1\t#\t#\tSYM\tNN" + "\t_" * 5,
+    ]
+    path = tmp_path / "train.conllu"
+    path.write_text("\ufeff" + "\n".join(lines))
+    assert conll.read_file(path) == [(["Do", "n't"], ["AUX", "PART"]), (["#"], ["SYM"])]
+    assert conll.read_file(path, "xpos")[0] == (["Do", "n't"], ["VB", "RB"])
+    assert conll.read_file(path, "3")[0] == (["Do", "n't"], ["do", "not"])
+
+
+def test_a_hash_is_a_word_outside_conllu(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_text("-DOCSTART- -X-\n\n# SYM\n1 NUM\n")
+    assert conll.read_file(path) == [(["#", "1"], ["SYM", "NUM"])]
+
+
+# -- treebanks
+
+
+def test_treebank_without_the_tokens_that_are_no_words(monkeypatch):
+    monkeypatch.setattr(prepared, "builder", lambda name: Treebank())
+    corpus = treebanks.read("universal_dependencies/xx_tiny")
+    assert corpus.names == ("AUX", "PART")
+    assert [words for words, _ in corpus.train] == [["do", "n't"]]
+    assert corpus.test[0].tags.tolist() == [0, 1]
+    assert treebanks.read("universal_dependencies/xx_tiny", "xpos").names == ("RB", "VB")
+
+
+class Treebank:
+    """As tensorflow-datasets gives them: a word beside its parts, and an empty example at the end."""
+
+    def __init__(self):
+        import tensorflow_datasets as tfds
+
+        text = tfds.features.Sequence(tfds.features.Text())
+        upos = tfds.features.Sequence(tfds.features.ClassLabel(names=["AUX", "PART", "_"]))
+        features = tfds.features.FeaturesDict({"tokens": text, "upos": upos, "xpos": text})
+        self.info = type("Info", (), {"features": features})
+
+    def as_dataset(self, split):
+        examples = [
+            {"tokens": [b"don't", b"do", b"n't"], "upos": [2, 0, 1], "xpos": [b"None", b"VB", b"RB"]},
+            {"tokens": [], "upos": [], "xpos": []},
+        ]
+        return type("Examples", (), {"as_numpy_iterator": lambda self: iter(examples)})()
+
+
+# -- Python source
+
+# runs of characters and their labels, by hand
+LABELLED = [
+    ("@", "operator"),
+    ("cache", "name"),
+    ("\n", "white space"),
+    ("def", "keyword"),
+    (" ", "white space"),
+    ("area", "defined name"),
+    ("(", "operator"),
+    ("r", "name"),
+    (":", "operator"),
+    ("int", "builtin"),
+    ("=", "operator"),
+    ("0x1F", "number"),
+    (")->", "operator"),
+    ("float", "builtin"),
+    (":", "operator"),
+    ("\n    ", "white space"),
+    ('"""Of a "circle".\n\n    Over lines."""', "string"),
+    ("  ", "white space"),
+    ("# π r²", "comment"),
+    ("\n    ", "white space"),
+    ("x", "name"),
+    ("=", "operator"),
+    ("f\"{r!r:>{len('abc')}} {{}}\"", "string"),
+    ("+", "operator"),
+    ("str", "builtin"),
+    (".", "operator"),
+    ("format", "name"),
+    ("(", "operator"),
+    (r'b"\n"', "string"),
+    (")", "operator"),
+    (" \\\n        ", "white space"),
+    ("+", "operator"),
+    ("self", "name"),
+    (".", "operator"),
+    ("print", "name"),
+    ("\n    ", "white space"),
+    ("class", "keyword"),
+    (" ", "white space"),
+    ("Ärger", "defined name"),
+    (":", "operator"),
+    ("pass", "keyword"),
+    ("\n    ", "white space"),
+    ("return", "keyword"),
+    (" ", "white space"),
+    ("print", "builtin"),
+    ("(", "operator"),
+    ("3.1j", "number"),
+    (")", "operator"),
+    ("\n", "white space"),
+]
+SOURCE = "".join(run for run, _ in LABELLED)
+
+
+def test_labels_of_a_text_labelled_by_hand():
+    labels = [python_source.TAGS[code] for code in python_source.label(SOURCE)]
+    assert labels == [label for run, label in LABELLED for _ in run]
+
+
+def test_positions_count_characters_in_every_kind_of_line():
+    text = "é = '𝔘'\n\x0cß = 2  # ü\n\tñ = 3"
+    labels = [python_source.TAGS[code] for code in python_source.label(text)]
+    found = {
+        kind: "".join(c for c, label in zip(text, labels, strict=True) if label == kind) for kind in labels
+    }
+    assert found == {
+        "name": "éßñ",
+        "white space": "  \n\x0c    \n\t  ",
+        "operator": "===",
+        "string": "'𝔘'",
+        "number": "23",
+        "comment": "# ü",
+    }
+
+
+def test_modules_are_split_by_top_level_name():
+    modules = python_source.modules()
+    parts = {}
+    for name in modules:
+        parts.setdefault(name.split(".")[0], set()).add(python_source.part_of(name))
+    assert all(len(found) == 1 for found in parts.values())
+    assert set.union(*parts.values()) == {"train", "validation", "test"}
+    assert python_source.part_of("json.decoder") == "test"  # and it stays there
+    assert not {"test", "encodings"} & {name.split(".")[0] for name in modules}
+
+
+def test_files_that_are_no_python_are_passed_over(tmp_path):
+    (tmp_path / "good.py").write_text("x = 1\n")
+    (tmp_path / "open.py").write_text("x = (\n")
+    (tmp_path / "latin.py").write_bytes(b"x = '\xe9'\n")
+    (tmp_path / "declared.py").write_bytes(b"# coding: latin-1\nx = '\xe9'\n")
+    corpus = python_source.read(folder=tmp_path)
+    texts = sorted(sequence.elements for part in corpus.parts().values() for sequence in part)
+    assert texts == ["# coding: latin-1\nx = 'é'\n", "x = 1\n"]
+    with pytest.raises(InputError, match="no source files"):
+        python_source.read(folder=tmp_path / "nowhere")
+
+
+def test_pieces_tag_every_character_once(monkeypatch):
+    monkeypatch.setattr(tagging, "PIECE", 8)
+    monkeypatch.setattr(tagging, "CONTEXT", 3)
+    for length in (1, 3, 7, 8, 9, 16, 21):
+        text, tags = "abcdefghijklmnopqrstu"[:length], np.arange(length)
+        pieces = tagging.pieces(Tagged(text, tags))
+        counted = [piece.tags != tagging.NO_TAG for piece in pieces]
+        assert np.concatenate([p.tags[c] for p, c in zip(pieces, counted, strict=True)]).tolist() == [
+            *range(length)
+        ]
+        assert all(len(piece.elements) == len(piece.tags) for piece in pieces)
+        assert all(text.find(piece.elements) == max(8 * at - 3, 0) for at, piece in enumerate(pieces))
+
+
+def test_a_pass_over_the_examples_may_take_several_epochs():
+    sequences = [Tagged(f"{at:02d}", np.zeros(2, "int32")) for at in range(60)]
+    batches = tagging.TagBatches(sequences, 5, seed=1, epochs_per_pass=4)
+    assert len(batches) == 3
+    one_pass = [np.concatenate(batches.epoch(number)) for number in range(4)]
+    assert sorted(np.concatenate(one_pass)) == [*range(60)]
+    assert not np.array_equal(batches.epoch(0), batches.epoch(4))
+
+
+# -- the networks
+
+
+def options(*arguments, reads="words"):
+    return tagging.train_parser(reads).parse_args([*TINY, *arguments])
+
+
+ALPHABET = [*"abcdefgh"]
+VARIANTS = [
+    [],
+    ["--no-characters"],
+    ["--layers", "2", "--residual"],
+    ["--layers", "2", "--no-bidirectional", "--residual", "--cell", "gru"],
+]
+
+
+def words_network(*arguments):
+    chosen = options(*arguments)
+    alphabet = ALPHABET if chosen.characters else None
+    return compiled(taggers.word_network(["ab", "cd", "é"], alphabet, tags=4, options=chosen), chosen)
+
+
+def text_network(*arguments):
+    chosen = options(*arguments, reads="characters")
+    return compiled(taggers.text_network(ALPHABET, tags=4, options=chosen), chosen)
+
+
+def compiled(network, chosen):
+    for at, weight in enumerate(network.weights):
+        weight.assign(np.random.default_rng(at).normal(0, 0.5, weight.shape))
+    training.compile_model(network, chosen, steps=10)
+    return network
+
+
+def loss_of(network, logits, tags):
+    return float(network.compute_loss(y=tf.constant(tags), y_pred=logits))
+
+
+WORDS = np.array([["ab", "cd", "gaga", "é"], ["abcdefgh", "ab", "", ""], ["x", "", "", ""]], object)
+TEXTS = ["abc\n", "é ", "h"]
+TAGS = np.array([[0, 1, 2, 3], [3, 2, 0, 0], [1, 0, 0, 0]])
+LENGTHS = [4, 2, 1]
+
+
+@pytest.mark.parametrize("arguments", VARIANTS, ids=" ".join)
+def test_padding_words_changes_no_prediction_and_no_loss(arguments):
+    network = words_network(*arguments)
+    logits = network(tf.constant(WORDS))
+    more = network(tf.constant(np.pad(WORDS, [(0, 0), (0, 5)], constant_values="")))
+    assert_unpadded_alike(logits, more)
+    loss = loss_of(network, logits, TAGS)
+    assert loss_of(network, more, np.pad(TAGS, [(0, 0), (0, 5)])) == pytest.approx(loss, abs=1e-6)
+    assert loss == pytest.approx(mean_cross_entropy(logits), abs=1e-6)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--layers", "2", "--residual"]], ids=" ".join)
+def test_padding_text_changes_no_prediction_and_no_loss(arguments):
+    network = text_network(*arguments)
+    logits = network(tf.constant(TEXTS))
+    assert_unpadded_alike(logits, network(tf.constant([*TEXTS, "abcdefgh"])))
+    assert loss_of(network, logits, TAGS) == pytest.approx(mean_cross_entropy(logits), abs=1e-6)
+
+
+def assert_unpadded_alike(logits, more):
+    for row, length in enumerate(LENGTHS):
+        np.testing.assert_allclose(more[row, :length], logits[row, :length], atol=1e-5)
+        assert np.ptp(logits[row, :length], axis=-1).min() > 0.1  # and there is something to compare
+
+
+def mean_cross_entropy(logits):
+    rows = zip(logits.numpy(), TAGS, LENGTHS, strict=True)
+    return np.concatenate([tagging.cross_entropy(row[:n], tags[:n]) for row, tags, n in rows]).mean()
+
+
+def test_cross_entropy_is_that_of_keras():
+    logits = np.random.default_rng(0).normal(0, 30, (7, 4)).astype("float32")
+    tags = np.array([0, 1, 2, 3, 0, 1, 2])
+    expected = keras.losses.sparse_categorical_crossentropy(tags, logits, from_logits=True)
+    np.testing.assert_allclose(tagging.cross_entropy(logits, tags), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_spelling_of_a_word_is_the_same_wherever_it_stands():
+    network = words_network()
+    spelling = keras.Model(network.input, network.get_layer("form_and_characters").output)
+    vectors = np.asarray(spelling(tf.constant([["ab", "gaga", "ab"], ["cd", "ab", "gag"]])))
+    np.testing.assert_array_equal(vectors[0, 0], vectors[0, 2])
+    np.testing.assert_array_equal(vectors[0, 0], vectors[1, 1])
+    assert not np.allclose(vectors[0, 1], vectors[1, 2])  # both unknown words, spelt differently
+
+
+# -- measures
+
+
+def test_measures_against_training():
+    corpus = corpus_of(
+        {
+            "train": [(["a", "b", "a"], ["X", "Y", "X"]), (["a", "b"], ["Y", "Y"]), (["c"], ["X"])],
+            "validation": [],
+            "test": [(["a", "b", "new"], ["X", "X", "Y"])],
+        }
+    )
+    true, right = corpus.test[0].tags, np.array([True, False, False])
+    measures = tagging.against_training(corpus.test[0].elements, true, right, corpus)
+    # a: X, b: Y, an unseen word: X, as there are three of each and X comes first
+    assert measures == {"baseline_accuracy": pytest.approx(1 / 3), "unseen": 1, "unseen_accuracy": 0.0}
+
+
+def test_label_measures_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    true, guessed = rng.integers(0, 3, 200), rng.integers(0, 4, 200)
+    matrix = report.confusion_matrix(true, guessed, 4)
+    measures = report.per_label(matrix, "abcd")
+    expected = precision_recall_fscore_support(true, guessed, labels=[0, 1, 2], zero_division=0)
+    found = [[of[name] for of in measures.values()] for name in ("precision", "recall", "f1", "number")]
+    np.testing.assert_allclose(found, expected)
+    assert list(measures) == ["a", "b", "c"]  # d is never true
+
+
+@pytest.mark.parametrize(
+    ("names", "spans"),
+    [("O B-PER I-PER", True), ("B-X", True), ("NOUN VERB", False), ("O", False), ("B-PER X-PER", False)],
+)
+def test_which_tags_mark_spans(names, spans):
+    assert tagging.are_spans(names.split()) == spans
+
+
+# -- saved models
+
+SERVE = """
+import sys
+sys.modules.update(dict.fromkeys(("keras", "keras_gates", "experiments")))  # none can be imported
+import json
+import tensorflow as tf
+answer = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+tags = answer(tf.constant(json.loads(sys.argv[2])))["tags"].numpy()
+print(json.dumps([[tag.decode() for tag in row] for row in tags]))
+"""
+LOAD = """
+import json, sys
+import keras, tensorflow as tf
+import experiments.taggers
+answer = keras.saving.load_model(sys.argv[1])(tf.constant(json.loads(sys.argv[2])))
+print(json.dumps([[tag.decode() for tag in row] for row in answer["tags"].numpy()]))
+"""
+
+
+def in_a_new_process(program, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_saved_models_of_words_give_the_same_tags_in_a_new_process(run, sentences):
+    words = padded([words for words, _ in sentences["test"][:10]] + [["Rome"], ["never", "Łódźian", "seen"]])
+    model = keras.saving.load_model(run / "model.keras")
+    answer = model(tf.constant(words))
+    expected = [[tag.decode() for tag in row] for row in answer["tags"].numpy()]
+    assert [[bool(tag) for tag in row] for row in expected] == [[bool(word) for word in row] for row in words]
+    assert len({tag for row in expected for tag in row}) > 3
+    assert in_a_new_process(SERVE, run / "saved_model", json.dumps(words)) == expected
+    assert in_a_new_process(LOAD, run / "model.keras", json.dumps(words)) == expected
+    names = json.loads((run / "config.json").read_text())["labels"]
+    unpadded = [[tag for tag in row if tag] for row in expected]
+    best = answer["probabilities"].numpy().argmax(axis=-1)
+    named = [[names[at] for at in row] for row in best]
+    assert [row[: len(tags)] for row, tags in zip(named, unpadded, strict=True)] == unpadded
+
+
+@pytest.fixture(scope="module")
+def python_run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "python"
+    small = ["--limit", "3", "--window", "64", "--units", "8", "--epochs", "2", "--learning-rate", "0.02"]
+    assert tagging.main([*small, "--out", str(out)]) == 0
+    return out
+
+
+def test_saved_models_of_text_give_the_same_tags_in_a_new_process(python_run):
+    texts = [SOURCE, "x = 'ü'\n"]
+    answer = keras.saving.load_model(python_run / "model.keras")(tf.constant(texts))
+    expected = [[tag.decode() for tag in row] for row in answer["tags"].numpy()]
+    assert [sum(map(bool, row)) for row in expected] == [len(text) for text in texts]
+    assert in_a_new_process(SERVE, python_run / "saved_model", json.dumps(texts)) == expected
+    assert in_a_new_process(LOAD, python_run / "model.keras", json.dumps(texts)) == expected
+
+
+# -- predict
+
+
+def predict(capsys, *arguments):
+    assert tagging.main(["predict", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_predict_sentences(run, capsys):
+    text = "Ada Lovelace saw (København)."
+    words = ["Ada", "Lovelace", "saw", "(", "København", ")", "."]
+    lines = [line.split("\t") for line in predict(capsys, run, text).splitlines()]
+    assert [word for word, *_ in lines if word] == words
+    (sentence,) = map(json.loads, predict(capsys, run, text, "--format", "json").splitlines())
+    assert [[token["text"], token["tag"]] for token in sentence] == lines[:-1]
+    assert all(0 < token["probability"] <= 1 for token in sentence)
+    shown = predict(capsys, run, text, "--format", "terminal")
+    assert all(word in shown for word in words)
+    assert "\x1b[" in shown
+
+
+def test_predict_a_file(python_run, capsys, tmp_path):
+    path = tmp_path / "seen.py"
+    path.write_bytes(b"\xef\xbb\xbf" + SOURCE.replace("\n", "\r\n").encode())
+    pieces = [
+        json.loads(line.split("\t")[0]) for line in predict(capsys, python_run, path).splitlines() if line
+    ]
+    assert "".join(pieces) == SOURCE
+    page = predict(capsys, python_run, path, "--format", "html")
+    assert Listing(page).text.endswith(SOURCE)
+    assert str(path) in page
+
+
+class Listing(html.parser.HTMLParser):
+    """The text inside the `pre` elements of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.text, self.depth = "", 0
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.depth += tag == "pre"
+
+    def handle_endtag(self, tag):
+        self.depth -= tag == "pre"
+
+    def handle_data(self, data):
+        self.text += data if self.depth else ""
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [(" ", "The text is empty."), ("missing.py", "missing.py")],
+)
+def test_predict_bad_input(python_run, capsys, text, sentence):
+    assert_refused(capsys, ["predict", python_run, text], sentence)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("I do n't know .", "I do n't know ."),
+        ("the dog 's bone", "the dog 's bone"),
+        ("'Well,' she said...", "' Well , ' she said ..."),
+        ("U.S. prices: $5 (1,000)", "U.S . prices : $ 5 ( 1,000 )"),
+        ("naïve über-cool 東京", "naïve über-cool 東京"),
+        ("", ""),
+    ],
+)
+def test_split_words(line, words):
+    assert tagging.split_words(line) == words.split()
+
+
+def test_pages_escape_what_they_show():
+    tokens = [highlight.Token('<b>&"', "<O>", 0.4)]
+    page = highlight.page([tokens], code=False, title="a<b")
+    assert "&lt;b&gt;&amp;" in page
+    assert "<b>" not in page
+    assert "unsure" in page.split("</style>")[1]
+
+
+def test_tags_of_one_kind_of_span_share_a_colour():
+    tokens = [highlight.Token("w", tag, 1.0) for tag in ("B-PER", "I-PER", "B-LOC", "O")]
+    colours = highlight.colours_of([tokens])
+    assert colours["B-PER"] == colours["I-PER"] != colours["B-LOC"]
+    assert colours["O"] is None
