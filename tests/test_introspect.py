@@ -1,5 +1,10 @@
 """Looking inside: what is shown is what was computed, told by NumPy and by the layers' own outputs."""
 
+import base64
+import csv
+import json
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +14,7 @@ from oracles import differentiate, run
 from problem import BATCH, FEATURES, TIME, UNITS, mask_of
 
 import keras_gates
-from keras_gates import gradient_flow, trace
+from keras_gates import gradient_flow, introspect, trace
 
 rng = np.random.default_rng(5)
 x = rng.normal(size=(BATCH, TIME, FEATURES)).astype("float32")
@@ -61,7 +66,7 @@ def test_trace_is_the_equations(row):
     problem = row.problem()
     inputs, mask = problem.arrays["x"], mask_of("holes")
     layer = row.layer(arguments={"dtype": "float64"}, dtype="float64", go_backwards=True)
-    start = [np.zeros_like(problem.arrays[name]) for name in row.states]
+    start = [np.asarray(state) for state in layer.cell.get_initial_state(BATCH)]
     record = run(
         lambda now, before: row.oracle(now, before, problem.weights), inputs, start, mask, go_backwards=True
     )
@@ -304,6 +309,119 @@ def test_gradient_flow_tells_of_each_level_of_a_stack():
     assert {place: set(states) for place, states in flow.items()} == {"stack/0": {"h", "c"}, "stack/1": {"h"}}
     assert (flow["stack/0"]["h"] > 0).all(), "the last output of the lower level reaches the upper one"
     assert (flow["stack/0"]["c"][:, -1] == 0).all(), "no step follows the last memory"
+
+
+# ------------------------------------------------------------------------------- numbers, pictures, pages
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """A made-up trace whose gates are known: two sequences of four steps, three units, one step masked."""
+    f = np.tile([0.05, 0.5, 1.0], (2, 4, 1))
+    c = np.arange(24, dtype=float).reshape(2, 4, 3) - 12
+    layer = {"f": f, "g": np.full((2, 4, 3), 0.5), "h": np.tanh(c), "c": c}
+    for values in layer.values():
+        values[1, 3] = np.nan
+    return {"lstm": layer}
+
+
+def test_saturation_and_time_constants_of_known_gates(traced):
+    sides = introspect.saturation(traced)["lstm"]
+    assert set(sides) == {"f"}, "a candidate and a state are no gates"
+    np.testing.assert_array_equal(sides["f"]["shut"], [1, 0, 0])
+    np.testing.assert_array_equal(sides["f"]["open"], [0, 0, 1])
+    steps = introspect.time_constants(traced)["lstm"]
+    np.testing.assert_allclose(steps, [1 / np.log(20), 1 / np.log(2), np.inf])
+    table = introspect.summary(traced)["lstm"]
+    assert table["f"] == pytest.approx({"mean": (0.05 + 0.5 + 1) / 3, "shut": 1 / 3, "open": 1 / 3})
+    assert table["time_constant"] == pytest.approx(1 / np.log(2))
+
+
+def test_units_are_ranked_by_how_they_follow_a_labelling(traced):
+    labels = np.where(np.isnan(traced["lstm"]["c"][..., 0]), np.nan, -traced["lstm"]["c"][..., 1] + 5)
+    best = introspect.rank_units(traced, labels)
+    assert (best[0].layer, best[0].name) == ("lstm", "c")
+    assert best[0].correlation == pytest.approx(-1)
+    known = ~np.isnan(labels)
+    followed = {(unit.name, unit.unit): unit.correlation for unit in best}
+    assert followed["h", 2] == pytest.approx(
+        np.corrcoef(traced["lstm"]["h"][..., 2][known], labels[known])[0, 1]
+    )
+    assert followed["f", 0] == 0, "what never changes follows nothing"
+    with pytest.raises(ValueError, match=r"one number for each of the \(2, 4\) steps"):
+        introspect.rank_units(traced, labels[0])
+
+
+def data_of(html):
+    """What a page carries, unpacked: the tokens, and the values of a unit by layer, name and unit."""
+    data = json.loads(re.search(r'id="data">(.*?)</script>', html, re.S)[1])
+
+    def values(layer, name, unit):
+        series = data["layers"][layer][name]
+        levels = np.frombuffer(base64.b64decode(series["bytes"]), "uint8").reshape(-1, len(data["tokens"]))[
+            unit
+        ]
+        span = series["high"][unit] - series["low"][unit]
+        return np.where(levels == 255, np.nan, series["low"][unit] + levels / 254 * span)
+
+    return data, values
+
+
+def test_page_carries_text_and_values(traced):
+    tokens = ["</script>", "<b>", "it's", "ä"]
+    labels = {"how far": np.tile(np.arange(4.0), (2, 1))}
+    html = introspect.page(traced, tokens, sequence=1, labels=labels, title="a < b")
+    assert "<title>a &lt; b</title>" in html
+    assert "http" not in html, "it needs nothing else"
+    data, values = data_of(html)
+    assert data["tokens"] == tokens
+    assert data["chosen"] == ["lstm", "c", 0]
+    np.testing.assert_allclose(values("lstm", "c", 2), traced["lstm"]["c"][1, :, 2], atol=0.1)
+    np.testing.assert_allclose(values("lstm", "f", 1), traced["lstm"]["f"][1, :, 1], atol=1e-3)
+    swing = [np.sqrt(0 + 1 + 4), np.sqrt(27), np.sqrt(27)]
+    np.testing.assert_allclose(values("lstm", "swing", 3)[:3], swing, atol=0.05)
+    with pytest.raises(ValueError, match="has 4 steps; got 5 tokens"):
+        introspect.page(traced, [*tokens, "more"])
+    with pytest.raises(ValueError, match="a layer, a name and a unit of the trace; got"):
+        introspect.page(traced, tokens, choose=("lstm", "c", 3))
+
+
+def test_pictures_show_what_is_in_the_trace(traced):
+    maps = introspect.plots.gate_maps(traced["lstm"], tokens="abcd", sequence=1)
+    images = [ax.images[0] for ax in maps.axes if ax.images]
+    np.testing.assert_array_equal(images[0].get_array().filled(np.nan), traced["lstm"]["f"][1].T)
+    assert images[0].get_clim() == (0, 1)
+    low, high = images[3].get_clim()
+    assert low == -high
+
+    bars = introspect.plots.openness(traced).axes[0].patches
+    assert sum(bar.get_height() for bar in bars) == pytest.approx(1)
+    points = introspect.plots.saturation_scatter(traced).axes[0].collections[0].get_offsets()
+    np.testing.assert_array_equal(points, [[0, 1], [0, 0], [1, 0]])
+    axes = introspect.plots.gradient_norms({"a": [1, 0.1, 0]}, floor=1e-3)
+    assert axes.get_yscale() == "log"
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1, 0.1, np.nan])
+    shown = introspect.plots.alignment(np.eye(3)[:2], inputs="xyz", outputs="ab")
+    np.testing.assert_array_equal(shown.images[0].get_array(), np.eye(3)[:2])
+    with pytest.raises(ValueError, match="There is no gate to draw in rnn"):
+        introspect.plots.openness({"rnn": {"h": traced["lstm"]["h"]}})
+
+
+def test_gate_log_writes_to_the_history_and_a_file(tmp_path):
+    model = keras.Sequential(
+        [layers.Input((TIME, FEATURES)), keras_gates.LSTM(2, name="lstm"), layers.Dense(1)]
+    )
+    model.compile("sgd", "mse", jit_compile=False)
+    targets = rng.normal(size=(BATCH, 1))
+    log = introspect.GateLog(x, targets, tmp_path / "run" / "gates.csv")
+    history = model.fit(x, targets, epochs=2, verbose=0, callbacks=[log]).history
+    assert history["lstm/f/mean"][-1] == pytest.approx(np.mean(trace(model, x)["lstm"]["f"]))
+    flow = gradient_flow(model, x, targets)["lstm"]["h"]
+    assert history["lstm/h/gradient_first"][-1] == pytest.approx(flow[:, 0].mean())
+    assert history["lstm/h/gradient_last"][-1] == pytest.approx(flow[:, -1].mean())
+    rows = list(csv.DictReader((tmp_path / "run" / "gates.csv").open()))
+    assert [float(row["lstm/time_constant"]) for row in rows] == history["lstm/time_constant"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["gates.csv"]
 
 
 # ----------------------------------------------------------------------------------------------- errors

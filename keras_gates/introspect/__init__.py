@@ -1,6 +1,21 @@
 """Look inside recurrent layers: gates, memories and gradients of every step."""
 
+from keras_gates.introspect import plots
+from keras_gates.introspect.callback import GateLog
 from keras_gates.introspect.flow import gradient_flow
+from keras_gates.introspect.statistics import Unit, rank_units, saturation, summary, time_constants
+from keras_gates.introspect.text import page
 from keras_gates.introspect.tracing import trace
 
-__all__ = ["gradient_flow", "trace"]
+__all__ = [
+    "GateLog",
+    "Unit",
+    "gradient_flow",
+    "page",
+    "plots",
+    "rank_units",
+    "saturation",
+    "summary",
+    "time_constants",
+    "trace",
+]
