@@ -157,9 +157,8 @@ class Stepper:
 
     def __init__(self, model):
         model = as_functional(model)
-        texts = [layer for layer in model.layers if isinstance(layer, keras.layers.TextVectorization)]
-        self.tokenizer = texts[0] if len(texts) == len(model.inputs) == 1 else None
-        self.model, made = _opened_in_time(model, self.tokenizer)
+        self.tokenizer = tokenizer_of(model)
+        self.model, made = opened_in_time(model, self.tokenizer)
         self.layers = recurrent_layers(self.model)
         self.inputs = self._specified_inputs()
         self.carried = self._tried_out(made)
@@ -180,7 +179,7 @@ class Stepper:
         after = {}
         with contextlib.ExitStack() as stack:
             for place, layer in self.layers.items():
-                loop = functools.partial(_one_step, place, layer, states, after)
+                loop = functools.partial(one_step, place, layer, states, after)
                 # Bidirectional has a way of its own on a GPU, past the loops of its two layers.
                 stack.enter_context(attributes(layer, inner_loop=loop, use_cudnn=False))
                 stack.enter_context(without_dropout(layer))
@@ -191,7 +190,7 @@ class Stepper:
         """The states before the first step, by name."""
         states = {}
         for place, layer in self.layers.items():
-            states.update(_named_states(place, layer, layer.get_initial_state(batch_size)))
+            states.update(named_states(place, layer, layer.get_initial_state(batch_size)))
         for name, like in self.carried.items():
             if name not in states:
                 states[name] = ops.zeros((batch_size, *like.shape[1:]), like.dtype)
@@ -253,9 +252,9 @@ class Stepper:
 TRIED_STEPS = 4
 
 
-def _one_step(place, layer, before, after, sequences, initial_state, mask, training=False):
+def one_step(place, layer, before, after, sequences, initial_state, mask, training=False):
     """Stands in for the loop of a recurrent layer: the only step of `sequences`, from the states `before`."""
-    start = _named_states(place, layer, initial_state)
+    start = named_states(place, layer, initial_state)
     if not start.keys().isdisjoint(after):
         raise NotStepwiseError(
             f"The layer {layer.name!r} is called more than once, so its states have no name."
@@ -274,7 +273,7 @@ def _one_step(place, layer, before, after, sequences, initial_state, mask, train
     return output, output[:, None], keras.tree.pack_sequence_as(initial_state, new_states)
 
 
-def _named_states(place, layer, states):
+def named_states(place, layer, states):
     cells, flat, named = cells_of(layer), keras.tree.flatten(states), {}
     for k, cell in enumerate(cells):
         count = len(keras.tree.flatten(cell.state_size))
@@ -298,7 +297,13 @@ def _not_stepwise(layer):
     )
 
 
-def _opened_in_time(model, tokenizer):
+def tokenizer_of(model):
+    """The `TextVectorization` layer that a model of text begins with, or None."""
+    texts = [layer for layer in model.layers if isinstance(layer, keras.layers.TextVectorization)]
+    return texts[0] if len(texts) == len(model.inputs) == 1 else None
+
+
+def opened_in_time(model, tokenizer):
     """The model's layers on inputs without a fixed time, and each of them with what it gives there."""
     made = []
 

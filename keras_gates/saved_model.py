@@ -67,9 +67,9 @@ def export(model, path, endpoints=None, metadata=None):
             fault); the model declares no inputs, or keeps states between calls (`stateful=True`); Keras runs
             on another backend than TensorFlow.
     """
-    _check_exportable(model)
+    check_exportable(model)
     wanted = _check_endpoints(endpoints)
-    path = _check_free(path)
+    path = check_free(path)
     model = as_functional(model)
     about = _about(model, metadata)
     doors = _Doors(model)
@@ -107,7 +107,8 @@ def load(path):
     return ServedModel(path)
 
 
-def _check_exportable(model):
+def check_exportable(model):
+    """Raise a TypeError or ValueError that says why a model cannot leave Keras, if it cannot."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model; got {model!r} of type {type(model).__name__}.")
     if keras.backend.backend() != "tensorflow":
@@ -137,7 +138,8 @@ def _layers_within(layer):
             yield from _layers_within(child)
 
 
-def _check_free(path):
+def check_free(path):
+    """The path, or a FileExistsError if something stands there."""
     path = pathlib.Path(path)
     if os.path.lexists(path):
         raise FileExistsError(f"{path} exists already: give a path where nothing stands.")
