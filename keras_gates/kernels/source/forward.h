@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cells.h"
+#include "memory.h"
 #include "slices.h"
 #include "threads.h"
 #include "weights.h"

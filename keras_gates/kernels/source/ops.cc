@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "job.h"
+#include "memory.h"
 #include "tensorflow/c/kernels.h"
 #include "tensorflow/c/ops.h"
 #include "tensorflow/c/tf_status.h"
@@ -54,6 +55,7 @@ class Status {
 class Tensor {
  public:
   explicit Tensor(TF_Tensor* tensor) : tensor_(tensor, TF_DeleteTensor) {}
+  TF_Tensor* get() const { return tensor_.get(); }
   int rank() const { return TF_NumDims(tensor_.get()); }
   int64_t dim(int axis) const { return TF_Dim(tensor_.get(), axis); }
   bool empty() const { return TF_TensorElementCount(tensor_.get()) == 0; }
@@ -97,7 +99,24 @@ Tensor allocate(TF_OpKernelContext* context, int index, const Dims& dims) {
   Status status;
   Tensor tensor(TF_AllocateOutput(context, index, TF_FLOAT, dims.data(), int(dims.size()), bytes, status.get()));
   status.check();
-  prefer_large_pages(tensor.data<void>(), bytes);
+  return tensor;
+}
+
+void return_tape(void* data, size_t, void* size) {
+  return_block({static_cast<char*>(data), reinterpret_cast<size_t>(size)});
+}
+
+// The tape lives from a forward pass to its backward pass. Its memory is ours, to be found again by the next step.
+Tensor allocate_tape(TF_OpKernelContext* context, int index, const Dims& dims) {
+  size_t bytes = sizeof(float);
+  for (int64_t dim : dims) bytes *= size_t(dim);
+  if (bytes < (size_t(1) << 20)) return allocate(context, index, dims);
+  const Block block = take_block(bytes);
+  Tensor tensor(TF_NewTensor(TF_FLOAT, dims.data(), int(dims.size()), block.data, bytes, return_tape,
+                             reinterpret_cast<void*>(block.size)));
+  Status status;
+  TF_SetOutput(context, index, tensor.get(), status.get());
+  status.check();
   return tensor;
 }
 
@@ -230,8 +249,8 @@ void forward(const Attributes& attributes, TF_OpKernelContext* context) {
   const Tensor last = allocate(context, LAST, {in.batch, in.units});
   const Tensor h = allocate(context, H_OUT, {in.batch, in.units});
   const Tensor c = allocate(context, C_OUT, {cell.has_memory() ? in.batch : 0, in.units});
-  const Tensor gates = allocate(context, GATES, {tape ? in.time : 0, in.batch, cell.slots() * padded});
-  const Tensor memory = allocate(context, MEMORY, {tape && cell.has_memory() ? in.time : 0, in.batch, padded});
+  const Tensor gates = allocate_tape(context, GATES, {tape ? in.time : 0, in.batch, cell.slots() * padded});
+  const Tensor memory = allocate_tape(context, MEMORY, {tape && cell.has_memory() ? in.time : 0, in.batch, padded});
   Results results;
   results.outputs = outputs.data_or_null<float>();
   results.last = last.data<float>();

@@ -1,10 +1,8 @@
-// Threads that share out one call's work, and memory that is kept from call to call.
+// Threads that share out one call's work.
 #pragma once
 
 #include <atomic>
-#include <cstddef>
 #include <functional>
-#include <vector>
 
 namespace gates {
 
@@ -24,35 +22,5 @@ class Barrier {
  private:
   std::atomic<int> waiting_{0}, round_{0};
 };
-
-// Memory for one call, in aligned pieces. Its blocks go back to a small store of the process, where the next call
-// finds them with their pages in place: fetching fresh pages can take as long as a short call's products.
-class Scratch {
- public:
-  Scratch() = default;
-  ~Scratch();
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  // Uninitialised memory for `count` values of a trivial type. Throws std::bad_alloc.
-  template <class T>
-  T* take(size_t count) {
-    return static_cast<T*>(take_bytes(count * sizeof(T)));
-  }
-
-  struct Block {
-    char* data;
-    size_t size;
-  };
-
- private:
-  void* take_bytes(size_t bytes);
-
-  std::vector<Block> blocks_;
-  size_t used_ = 0;  // of the last block
-};
-
-// Asks for large pages under memory that is about to be written for the first time.
-void prefer_large_pages(void* memory, size_t bytes);
 
 }  // namespace gates

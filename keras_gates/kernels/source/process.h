@@ -1,0 +1,23 @@
+// What all calls of a process share.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "memory.h"
+
+namespace gates {
+
+struct Process {
+  std::mutex mutex;                  // guards what follows
+  std::condition_variable released;  // some threads have finished
+  int running = 0;                   // threads at work
+  std::vector<Block> store;          // memory not in use
+  size_t stored = 0;                 // its bytes
+};
+
+// A child of a fork has none of its parent's threads: there, no thread is at work.
+Process& process();
+
+}  // namespace gates
