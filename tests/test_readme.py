@@ -1,0 +1,24 @@
+"""The README's Python, run from top to bottom as a reader would."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from keras_gates import cells
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_every_python_block_runs(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the README draws a picture, which needs keras_gates[plots]")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("keras_gates.cell._CELLS", cells())  # the README registers a cell of its own
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert len(blocks) >= 6
+    names = {"__name__": "readme"}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert (tmp_path / "exported" / "saved_model.pb").is_file()
