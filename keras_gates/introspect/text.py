@@ -27,7 +27,8 @@ def page(trace, tokens, sequence=0, labels=None, choose=None, title="Text colour
         tokens: the text of each step of the sequence, characters or words; steps beyond them are left out.
         sequence: which one of the batch.
         labels: `{what: numbers}`, labellings of the steps as `rank_units` takes them, `(batch, time)`.
-        choose: `(layer, name, unit)` to show first; by default the best follower of the first labelling.
+        choose: `(layer, name, unit)` to show first, `swing` among the names; by default the best follower of
+            the first labelling.
         title: the title of the page.
         best: how many units to list for each labelling.
 
@@ -44,18 +45,19 @@ def page(trace, tokens, sequence=0, labels=None, choose=None, title="Text colour
     if len(tokens) > steps:
         raise ValueError(f"The trace has {steps} steps; got {len(tokens)} tokens to colour.")
     ranked = {what: rank_units(trace, numbers)[:best] for what, numbers in labels.items()}
+    shown = {
+        place: _packed_layer(layer, sequence, len(tokens), backward="backward" in place.split("/"))
+        for place, layer in trace.items()
+    }
     data = {
         "tokens": tokens,
-        "layers": {
-            place: _packed_layer(layer, sequence, len(tokens), backward="backward" in place.split("/"))
-            for place, layer in trace.items()
-        },
+        "layers": shown,
         "ranked": {what: [list(unit) for unit in units] for what, units in ranked.items()},
         "labels": {
             what: _pack(_as_series(np.asarray(numbers)[sequence, : len(tokens), None], signed=False))
             for what, numbers in labels.items()
         },
-        "chosen": list(_chosen(choose, trace, ranked)),
+        "chosen": list(_chosen(choose, shown, ranked)),
     }
     return (
         TEMPLATE.read_text(encoding="utf-8")
@@ -65,16 +67,16 @@ def page(trace, tokens, sequence=0, labels=None, choose=None, title="Text colour
     )
 
 
-def _chosen(choose, trace, ranked):
+def _chosen(choose, shown, ranked):
     if choose is not None:
         place, name, unit = choose
-        if name not in trace.get(place, {}) or not 0 <= unit < trace[place][name].shape[-1]:
+        if name not in shown.get(place, {}) or not 0 <= unit < len(shown[place][name]["low"]):
             raise ValueError(f"`choose` must be a layer, a name and a unit of the trace; got {choose!r}.")
         return place, name, unit
     for units in ranked.values():
         return units[0][:3]
-    place, layer = next(iter(trace.items()))
-    return place, "c" if "c" in layer else "h" if "h" in layer else next(iter(layer)), 0
+    place, layer = next(iter(shown.items()))
+    return place, next(name for name in ("c", "h", *layer) if name in layer), 0
 
 
 def _packed_layer(layer, sequence, steps, backward):
