@@ -89,20 +89,28 @@ def summary(metrics):
     return f"{label_table(metrics['per_label'])}\n\n{measures}" if "per_label" in metrics else measures
 
 
-def table(runs):
-    """The metrics of finished runs as a Markdown table, one run a row.
+COLUMNS = ("cell", "parameters", "seconds_per_epoch", "epochs", "test_accuracy", "test_f1", "seed")
+
+
+def table(runs, columns=COLUMNS):
+    """Finished runs as a Markdown table, one run a row.
 
     runs: paths of run folders.
+    columns: names of metrics, or of options where no metric has that name.
     """
-    columns = ("cell", "parameters", "seconds_per_epoch", "epochs", "test_accuracy", "test_f1", "seed")
     rows = [columns, ["---"] * len(columns)]
-    for run in runs:
-        metrics = json.loads((Path(run) / "metrics.json").read_text(encoding="utf-8"))
-        rows.append([_cell(metrics.get(column, "")) for column in columns])
+    for run in map(Path, runs):
+        config, metrics = (
+            json.loads((run / name).read_text(encoding="utf-8")) for name in ("config.json", "metrics.json")
+        )
+        known = {**config["options"], **metrics}
+        rows.append([_cell(known.get(column, "")) for column in columns])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows).replace("_", " ")
 
 
 def _cell(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4f}" if value < 1 else f"{value:.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -111,4 +119,8 @@ def _cell(value):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Print finished runs side by side as a Markdown table.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
-    print(table(parser.parse_args().runs))
+    parser.add_argument(
+        "--columns", default=",".join(COLUMNS), help="names of metrics or options, with commas between them"
+    )
+    options = parser.parse_args()
+    print(table(options.runs, options.columns.split(",")))

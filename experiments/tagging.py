@@ -16,7 +16,7 @@ from experiments.data import conll, python_source, treebanks
 from experiments.data.batches import Batches, pad
 from experiments.data.tagged import Tagged
 from experiments.errors import InputError
-from experiments.options import Parser, command_line, training_parser, whole
+from experiments.options import Parser, command_line, share, training_parser, whole
 
 TASK = "tagging"
 EVALUATION_BATCH = 64
@@ -367,6 +367,9 @@ def train_parser(reads):
         type=whole(1),
         default=48,
         help="width of the layer that reads a word's characters",
+    )
+    task.add_argument(
+        "--word-dropout", type=share, default=0.3, help="share of words whose form is hidden in training"
     )
     task.add_argument(
         "--window", type=whole(1), default=128, help="characters of code that are read at a time in training"

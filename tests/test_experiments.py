@@ -385,6 +385,8 @@ def test_a_table_of_runs(run):
     assert header.startswith("| cell | parameters |")
     assert row.startswith("| lstm |")
     assert len(line.split("|")) == len(row.split("|")) == len(header.split("|"))
+    _, _, chosen = report.table([run], ["layers", "bidirectional", "epochs"]).splitlines()
+    assert chosen == "| 1 | no | 3 |"
 
 
 def test_a_diverged_loss_ends_in_one_sentence(table, tmp_path):
