@@ -120,7 +120,7 @@ class AttentionCell(WrapperCell):
         if self.score == "additive":
             self.query_kernel = self._add_kernel("query_kernel", (width, self.units))
             self.memory_kernel = self._add_kernel("memory_kernel", (self.memory_size, self.units))
-            self.score_kernel = self._add_kernel("score_kernel", (self.units, 1))
+            self.score_kernel = self._add_kernel("score_kernel", (self.units,))
         if self.score == "general":
             self.memory_kernel = self._add_kernel("memory_kernel", (self.memory_size, width))
         if not self.looks_first:
@@ -173,7 +173,7 @@ class AttentionCell(WrapperCell):
             )
         if self.score == "additive":
             inner = ops.tanh(ops.matmul(query, self.query_kernel)[:, None] + self._keys)
-            scores = ops.matmul(inner, self.score_kernel)[..., 0]
+            scores = ops.sum(inner * self.score_kernel, axis=-1)
         else:
             scores = ops.matmul(self._keys, query[..., None])[..., 0]
         alignment = align(scores, self._memory_mask)
@@ -316,7 +316,7 @@ class AttentionPooling(Configured, keras.layers.Layer):
         e_t = v · tanh(W h_t + b)        α = softmax(e)        y = Σ_t α_t h_t
 
     The weights W, b, v are `kernel`, shape `(features, units)`, `bias`, and `score_kernel`, shape
-    `(units, 1)`. Steps that the mask hides have α = 0 exactly; a sequence without a step gives zeros.
+    `(units,)`. Steps that the mask hides have α = 0 exactly; a sequence without a step gives zeros.
 
     Args:
         units: size of the sum inside tanh; by default the number of features.
@@ -346,7 +346,7 @@ class AttentionPooling(Configured, keras.layers.Layer):
         units = self.units or features
         self.kernel = self._add_kernel("kernel", (features, units))
         self.bias = self.add_weight(shape=(units,), name="bias", initializer="zeros")
-        self.score_kernel = self._add_kernel("score_kernel", (units, 1))
+        self.score_kernel = self._add_kernel("score_kernel", (units,))
 
     def _add_kernel(self, name, shape):
         return self.add_weight(shape=shape, name=name, initializer=fresh(self.kernel_initializer))
@@ -356,7 +356,7 @@ class AttentionPooling(Configured, keras.layers.Layer):
             mask = ops.cast(mask, "bool")
             inputs = ops.where(mask[..., None], inputs, 0)  # or a NaN in the padding would reach the sum
         inner = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
-        scores = ops.matmul(inner, self.score_kernel)[..., 0]
+        scores = ops.sum(inner * self.score_kernel, axis=-1)
         alignment = ops.cast(align(scores, mask), self.compute_dtype)
         pooled = ops.matmul(alignment[:, None], inputs)[:, 0]
         return (pooled, alignment) if self.return_alignments else pooled

@@ -38,7 +38,7 @@ def test_additive_is_bahdanau_2015():
     h = np.zeros((3, 6), "float32")
     for t in range(5):
         inner = np.tanh((h @ w["query_kernel"])[:, None] + memory @ w["memory_kernel"])
-        alpha = softmax((inner @ w["score_kernel"])[..., 0])
+        alpha = softmax(inner @ w["score_kernel"])
         seen = np.einsum("bj,bjm->bm", alpha, memory)
         h, _ = layer.cell.cell(ops.concatenate([x[:, t], seen], -1), [h])
         np.testing.assert_allclose(outputs[:, t], h, atol=1e-5)
@@ -169,7 +169,7 @@ def test_pooling_is_a_weighted_mean_of_the_steps_that_are_there():
     w, b, v = layer.get_weights()
     for k, length in enumerate((7, 4)):
         steps = memory[k, :length]
-        expected = softmax((np.tanh(steps @ w + b) @ v)[:, 0])
+        expected = softmax(np.tanh(steps @ w + b) @ v)
         np.testing.assert_allclose(alpha[k, :length], expected, atol=1e-6)
         np.testing.assert_array_equal(alpha[k, length:], 0)
         np.testing.assert_allclose(pooled[k], expected @ steps, atol=1e-5)
