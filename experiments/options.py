@@ -94,6 +94,11 @@ def training_parser(task, description, epilog=None):
     run.add_argument(
         "--out", metavar="RUN", help=f"the run folder; by default the next free runs/{task}-CELL"
     )
+    run.add_argument(
+        "--trace",
+        action="store_true",
+        help="write what the trained network does inside on some test texts to inspection/ in the run folder",
+    )
     run.add_argument("--resume", metavar="RUN", help="continue this interrupted run with its own options")
     return parser
 

@@ -15,6 +15,7 @@ from experiments.options import Parser, command_line, training_parser, whole
 
 TASK = "sentiment"
 EVALUATION_BATCH = 256
+TRACED = 3  # test texts that --trace shows
 SIGNATURE = (tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32))
 
 
@@ -41,6 +42,7 @@ def prepare(options):
             "data": corpus.fingerprint(),
             "examples": {name: len(part) for name, part in corpus.parts().items()},
         },
+        texts=tuple(corpus.test.texts[:TRACED]),
     )
 
 

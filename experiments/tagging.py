@@ -20,6 +20,7 @@ from experiments.options import Parser, command_line, share, training_parser, wh
 
 TASK = "tagging"
 EVALUATION_BATCH = 64
+TRACED = 3  # test texts that --trace shows
 RARE_CHARACTER, RARE_WORD = 20, 2  # characters and words seen less often in training share one vector
 NO_TAG = -1  # of padding, and of what is read only for context
 EPOCHS_PER_PASS = 8  # of the Python tagger, whose corpus is large
@@ -66,7 +67,13 @@ def prepare(options):
             "examples": {name: len(part) for name, part in corpus.parts().items()},
             "elements": {name: sum(len(tags) for _, tags in part) for name, part in corpus.parts().items()},
         },
+        texts=tuple(as_text(elements) for elements, _ in corpus.test[:TRACED]),
     )
+
+
+def as_text(elements):
+    """The text that a sequence was read from, or its words with a space between them."""
+    return elements if isinstance(elements, str) else " ".join(elements)
 
 
 def is_python(options):

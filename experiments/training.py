@@ -39,6 +39,7 @@ class Problem:
     serving: trained network -> the model that is saved, from raw text to probabilities.
     test: trained network -> (measures by name, confusion matrix (labels, labels), rows true).
     facts: what the run folder's config.json should tell about the data.
+    texts: some test texts, which --trace shows.
     """
 
     train: Batches
@@ -48,6 +49,7 @@ class Problem:
     test: Callable
     labels: tuple
     facts: dict
+    texts: tuple = ()
 
 
 class RunFolder:
@@ -194,7 +196,15 @@ def _train(task, prepare, options, folder, config):
     )
     _write_results(folder, problem, history, metrics, confusion)
     print(report.summary(metrics))
+    if vars(options).get("trace"):  # a run that was begun before there was such an option has none
+        _trace(folder.path, problem.texts)
     print(f"Run folder: {folder.path}")
+
+
+def _trace(run, texts):
+    from experiments import inspect  # which builds on every task, and so on this module
+
+    inspect.look(run, texts, run / "inspection")
 
 
 def compile_model(model, options, steps):
