@@ -300,7 +300,8 @@ def _not_stepwise(layer):
 def tokenizer_of(model):
     """The `TextVectorization` layer that a model of text begins with, or None."""
     texts = [layer for layer in model.layers if isinstance(layer, keras.layers.TextVectorization)]
-    return texts[0] if len(texts) == len(model.inputs) == 1 else None
+    begins = len(texts) == len(model.inputs) == 1 and texts[0].input is model.inputs[0]
+    return texts[0] if begins else None
 
 
 def opened_in_time(model, tokenizer):
