@@ -184,7 +184,9 @@ def draw(rows, path):
             axis.bar(np.arange(len(chosen)) + 0.2 * k, heights, 0.2, label=name)
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set_ylabel(f"time over kernels' time, {way}")
-        axis.set_xticks(np.arange(len(chosen)) + 0.3, [f"{r['cell']}\n{r['shape']}" for r in chosen], rotation=60)
+        axis.set_xticks(
+            np.arange(len(chosen)) + 0.3, [f"{r['cell']}\n{r['shape']}" for r in chosen], rotation=60
+        )
     axes[0].legend()
     figure.tight_layout()
     figure.savefig(path)
@@ -196,12 +198,16 @@ def parse_shape(text):
     except ValueError:
         shape = ()
     if len(shape) != 4 or min(shape) < 1:
-        raise argparse.ArgumentTypeError(f"expected batch x time x input x units such as 64x200x64x256; got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected batch x time x input x units such as 64x200x64x256; got {text!r}"
+        )
     return shape
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=CELLS)
     parser.add_argument("--shapes", nargs="+", type=parse_shape, default=[parse_shape(s) for s in SHAPES])
     parser.add_argument("--rounds", type=int, default=15)

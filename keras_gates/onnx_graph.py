@@ -14,6 +14,7 @@ SAME = {
     "Add": "Add",
     "AddV2": "Add",
     "BiasAdd": "Add",
+    "Ceil": "Ceil",
     "Elu": "Elu",
     "Equal": "Equal",
     "Erf": "Erf",
@@ -39,8 +40,10 @@ SAME = {
     "SelectV2": "Where",
     "Selu": "Selu",
     "Sigmoid": "Sigmoid",
+    "Sign": "Sign",
     "Softmax": "Softmax",
     "Softplus": "Softplus",
+    "Softsign": "Softsign",
     "Sqrt": "Sqrt",
     "StopGradient": "Identity",
     "Sub": "Sub",
@@ -320,6 +323,16 @@ class Translator:
             return self.node("Mod", inputs)
         whole = self.node("Floor", [self.node("Div", inputs)])
         return self.node("Sub", [inputs[0], self.node("Mul", [whole, inputs[1]])])
+
+    def _Relu6(self, operation, inputs):
+        bounds = [self.constant(np.array(x, operation.outputs[0].dtype.as_numpy_dtype)) for x in (0, 6)]
+        return self.node("Clip", [*inputs, *bounds])
+
+    def _ReverseV2(self, operation, inputs):
+        axes = _static(operation.inputs[1]).astype("int64")
+        last, before_first = np.full_like(axes, -1), np.full_like(axes, np.iinfo("int64").min)
+        cut = [self.constant(part) for part in (last, before_first, axes, last)]
+        return self.node("Slice", [inputs[0], *cut])
 
     def _LeakyRelu(self, operation, inputs):
         return self.node("LeakyRelu", inputs, alpha=operation.get_attr("alpha"))

@@ -186,7 +186,7 @@ def test_what_cannot_be_converted_is_said(tmp_path):
         to_onnx(model, tmp_path / "model", "trace")
     inputs = keras.Input((None, 3))
     strange = keras.Model(inputs, keras.ops.arctan(keras_gates.LSTM(4)(inputs)))
-    with pytest.raises(ValueError, match="operation Atan .* has no translation to ONNX"):
+    with pytest.raises(ValueError, match=r"operation Atan .* has no translation to ONNX"):
         to_onnx(strange, tmp_path / "model")
     (tmp_path / "model").write_text("mine")
     with pytest.raises(FileExistsError, match="model exists already"):

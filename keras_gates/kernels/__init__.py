@@ -24,7 +24,9 @@ def _checked(name, when):
     return when
 
 
-_when = _checked("The environment variable KERAS_GATES_KERNELS", os.environ.get("KERAS_GATES_KERNELS", "training"))
+_when = _checked(
+    "The environment variable KERAS_GATES_KERNELS", os.environ.get("KERAS_GATES_KERNELS", "training")
+)
 
 
 class _Choice:

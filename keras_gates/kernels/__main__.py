@@ -10,7 +10,9 @@ def main():
 
     from keras_gates.kernels import build, operation, selftest
 
-    print(f"TensorFlow {tf.version.VERSION}, {tf.config.threading.get_intra_op_parallelism_threads() or 'all'} threads")
+    print(
+        f"TensorFlow {tf.version.VERSION}, {tf.config.threading.get_intra_op_parallelism_threads() or 'all'} threads"
+    )
     if not operation.available():
         return 1
     print(f"cache: {build.cache_folder()}")

@@ -132,11 +132,25 @@ def _compile(compiler, folder, target):
         for source, made in zip(sources, objects, strict=True)
     ]
     _run_together(commands)
-    _run_together([[compiler, "-shared", "-pthread", *map(str, objects), "-o", str(target), *tf.sysconfig.get_link_flags()]])
+    _run_together(
+        [
+            [
+                compiler,
+                "-shared",
+                "-pthread",
+                *map(str, objects),
+                "-o",
+                str(target),
+                *tf.sysconfig.get_link_flags(),
+            ]
+        ]
+    )
 
 
 def _run_together(commands):
-    running = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for c in commands]
+    running = [
+        subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for c in commands
+    ]
     complaints = []
     try:
         for process in running:
@@ -148,5 +162,7 @@ def _run_together(commands):
             process.kill()
             process.wait()
     if complaints:
-        errors = [line for line in complaints[0].splitlines() if "error" in line] or complaints[0].splitlines()
+        errors = [line for line in complaints[0].splitlines() if "error" in line] or complaints[
+            0
+        ].splitlines()
         raise BuildError(f"the compiler failed ({errors[0] if errors else 'without a word'}).")
