@@ -1,8 +1,44 @@
 """The recurrent part that the models of all tasks share."""
 
 import keras
+from keras import ops
 
 import keras_gates
+
+POOLINGS = ("mean", "max", "attention", "last")
+
+
+@keras.saving.register_keras_serializable(package="experiments")
+class MaskedMaxPooling(keras.layers.Layer):
+    """The largest value of every feature over the steps that count: (batch, time, width) to (batch, width).
+
+    `keras.layers.GlobalMaxPooling1D` takes no mask, so padding could win.
+    """
+
+    supports_masking = True
+
+    def call(self, inputs, mask=None):
+        if mask is not None:
+            inputs = ops.where(ops.expand_dims(mask, -1), inputs, ops.full_like(inputs, -float("inf")))
+        return ops.max(inputs, axis=1)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+
+def recurrent_pool(sequence, options):
+    """`recurrent_stack` as one vector for each sequence: (batch, time, features) to (batch, width).
+
+    `options.pool` says how: "last" is the output of the last step, the others look at all of them.
+    """
+    if options.pool == "last":
+        return recurrent_stack(sequence, options, return_sequences=False)
+    pooling = {
+        "mean": keras.layers.GlobalAveragePooling1D,
+        "max": MaskedMaxPooling,
+        "attention": keras_gates.AttentionPooling,
+    }[options.pool]
+    return pooling(name=options.pool)(recurrent_stack(sequence, options))
 
 
 def recurrent_stack(sequence, options, return_sequences=True, residual=False):

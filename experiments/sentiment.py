@@ -60,8 +60,7 @@ def network(vocabulary, labels, options):
     """Word ids (batch, time), 0 for padding -> logits (batch, labels)."""
     ids = keras.Input((None,), dtype="int32", name="ids")
     features = keras.layers.Embedding(vocabulary, options.embedding, mask_zero=True, name="embedding")(ids)
-    features = models.recurrent_stack(features, options)
-    features = keras.layers.GlobalAveragePooling1D(name="mean")(features)
+    features = models.recurrent_pool(features, options)
     logits = keras.layers.Dense(labels, name="logits")(keras.layers.Dropout(options.dropout)(features))
     return keras.Model(ids, logits, name=TASK)
 
@@ -127,6 +126,13 @@ def train_parser():
         "--vocabulary", type=whole(3), default=20_000, help="most frequent words that are told apart"
     )
     task.add_argument("--embedding", type=whole(1), default=64, help="width of a word's vector")
+    task.add_argument(
+        "--pool",
+        choices=models.POOLINGS,
+        default="mean",
+        help="what the answer is read off: the mean, the largest values or an attention over the outputs of "
+        "all steps, or the output of the last one",
+    )
     task.add_argument(
         "--max-length", type=whole(2), default=400, help="words of a text that are read, from its start"
     )

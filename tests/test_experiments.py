@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib", reason="the experiments need keras_gates[exper
 import keras
 import tensorflow as tf
 
-from experiments import report, sentiment
+from experiments import models, report, sentiment
 from experiments.data import reviews, words
 from experiments.data.batches import Batches, pad
 from experiments.data.splits import position, split
@@ -395,3 +395,14 @@ def test_a_diverged_loss_ends_in_one_sentence(table, tmp_path):
     assert "lower --learning-rate" in stderr
     assert len(stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("pool", models.POOLINGS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padding_changes_no_answer(pool, bidirectional):
+    options = sentiment.train_parser().parse_args(["--pool", pool, "--units", "3", "--embedding", "4"])
+    options.bidirectional = bidirectional
+    network = sentiment.network(9, 2, options)
+    ids = np.array([[3, 1, 4, 1, 5]])
+    padded = np.array([[3, 1, 4, 1, 5, 0, 0]])
+    np.testing.assert_allclose(network(ids), network(padded), rtol=1e-6, atol=1e-7)
