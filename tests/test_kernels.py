@@ -1,0 +1,438 @@
+"""The fused kernels: equal to the plain path, absent without harm, and never in what is saved."""
+
+import itertools
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gates
+from keras_gates import kernels
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="kernels serve TensorFlow only")
+
+TOLERANCE = 2e-5
+CELLS = {
+    "simple": keras_gates.SimpleRNNCell,
+    "lstm": keras_gates.LSTMCell,
+    "no bias": lambda units, **a: keras_gates.LSTMCell(units, use_bias=False, **a),
+    "peephole": keras_gates.PeepholeLSTMCell,
+    "peephole f": lambda units, **a: keras_gates.PeepholeLSTMCell(units, peepholes=("f",), **a),
+    "peephole previous": lambda units, **a: keras_gates.PeepholeLSTMCell(units, output_peephole="previous", **a),
+    "coupled": keras_gates.CoupledLSTMCell,
+    "coupled peephole": lambda units, **a: keras_gates.CoupledLSTMCell(units, peepholes=("f", "o"), **a),
+    "gru": keras_gates.GRUCell,
+    "gru write": lambda units, **a: keras_gates.GRUCell(units, update="write", **a),
+    "gru before": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, **a),
+    "gru before write": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, update="write", **a),
+}
+MASKS = ("none", "right", "left", "holes", "rows")
+
+
+def compiled():
+    from keras_gates.kernels import operation
+
+    return operation.available()
+
+
+needs_kernels = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" or not compiled(), reason="this machine has no kernels"
+)
+
+
+def grid(full):
+    """Problems (batch, time, features, units, mask, backwards): the whole grid, or a sample of it."""
+    sizes = [(1, 1), (2, 3), (5, 16), (16, 5), (33, 31), (64, 48), (130, 65), (7, 130), (65, 128)]
+    every = list(itertools.product((1, 3, 16, 65), (1, 2, 37), sizes, MASKS, (False, True)))
+    chosen = every if full else [every[k] for k in np.random.default_rng(0).permutation(len(every))[:10]]
+    return [(batch, time, *size, mask, backwards) for batch, time, size, mask, backwards in chosen]
+
+
+def mask_of(kind, batch, time, rng):
+    if kind == "none":
+        return None
+    lengths = rng.integers(0, time + 1, batch)
+    mask = np.arange(time) < lengths[:, None]
+    return {
+        "right": mask,
+        "left": mask[:, ::-1],
+        "holes": rng.random((batch, time)) < 0.6,
+        "rows": np.repeat(rng.random((batch, 1)) < 0.5, time, axis=1),
+    }[kind]
+
+
+def answers(layer, x, states, mask, cotangents, when, training=True):
+    """Results and the gradients of their weighted sum, by name; and whether a kernel gave them."""
+    x, states = tf.constant(x), [tf.constant(state) for state in states]
+    weights = [variable.value for variable in layer.trainable_variables]
+    with keras_gates.use_kernels(when), tf.GradientTape() as tape:
+        tape.watch([x, *states])
+        results = layer(x, initial_state=states, mask=mask, training=training)
+        total = sum(tf.reduce_sum(r * c) for r, c in zip(results, cotangents, strict=True))
+    gradients = tape.gradient(total, [x, *states, *weights])
+    names = ["x", *(f"state {k}" for k in range(len(states))), *(v.name for v in layer.trainable_variables)]
+    return {
+        **{f"result {k}": r.numpy() for k, r in enumerate(results)},
+        **{f"gradient of {n}": g.numpy() for n, g in zip(names, gradients, strict=True) if g is not None},
+    }
+
+
+def assert_equal(got, want):
+    assert got.keys() == want.keys()
+    for name, expected in want.items():
+        scale = max(np.max(np.abs(expected), initial=0), 1e-3)
+        error = np.max(np.abs(got[name] - expected), initial=0) / scale
+        assert error < TOLERANCE, f"{name} is off by {error:.1e} of its largest value"
+
+
+def random_layer(make, problem, seed=0, arguments=None, **of_rnn):
+    """A layer with random weights, and what to ask it: x, states, mask, cotangents."""
+    batch, time, features, units, mask_kind, backwards = problem
+    rng = np.random.default_rng([seed, batch, time, features, units])
+    layer = keras_gates.RNN(
+        make(units, **arguments or {}), return_state=True, go_backwards=backwards,
+        **{"return_sequences": True, **of_rnn},
+    )  # fmt: skip
+    layer.build((batch, time, features))
+    for variable in layer.weights:
+        if "seed" not in variable.path:
+            variable.assign(rng.normal(0, 1 / np.sqrt(max(variable.shape[0], 4)), variable.shape))
+    x = rng.normal(size=(batch, time, features)).astype("float32")
+    states = [rng.normal(0, 0.5, (batch, units)).astype("float32") for _ in layer.cell.state_size]
+    output = (batch, time, units) if layer.return_sequences else (batch, units)
+    cotangents = [rng.normal(size=s).astype("float32") for s in (output, *[(batch, units)] * len(states))]
+    return layer, (x, states, mask_of(mask_kind, batch, time, rng), cotangents)
+
+
+def uses_kernel(function, *arguments):
+    """Whether a traced function holds one of the operations."""
+    graph = function.get_concrete_function(*arguments).graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return any("KerasGates" in node.op for node in nodes)
+
+
+@needs_kernels
+@pytest.mark.parametrize("problem", grid(full=bool(os.environ.get("KERAS_GATES_FULL_GRID"))), ids=str)
+@pytest.mark.parametrize("name", CELLS)
+def test_kernels_equal_the_plain_path(name, problem):
+    layer, question = random_layer(CELLS[name], problem)
+    assert_equal(answers(layer, *question, "training"), answers(layer, *question, "never"))
+
+
+@needs_kernels
+@pytest.mark.parametrize("mask", ["none", "holes", "right"])
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("of_rnn", [{"zero_output_for_mask": True}, {"return_sequences": False},
+                                    {"zero_output_for_mask": True, "return_sequences": False}], ids=str)  # fmt: skip
+def test_options_of_the_layer(name, mask, of_rnn):
+    layer, question = random_layer(CELLS[name], (5, 7, 9, 20, mask, False), **of_rnn)
+    assert_equal(answers(layer, *question, "training"), answers(layer, *question, "never"))
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru before"])
+def test_dropout_masks_are_those_of_the_plain_path(name):
+    """With the same seeds, both paths drop the same inputs and units."""
+    made = []
+    for when in ("training", "never"):
+        arguments = {"dropout": 0.4, "recurrent_dropout": 0.3, "seed": 7}
+        layer, question = random_layer(CELLS[name], (5, 7, 9, 20, "holes", False), arguments=arguments)
+        made.append(answers(layer, *question, when))
+    assert_equal(*made)
+
+
+@needs_kernels
+def test_gradients_of_inference():
+    """`always` keeps no tape in inference; a gradient asked for all the same is right."""
+    layer, question = random_layer(CELLS["lstm"], (3, 5, 4, 20, "holes", False))
+    got = answers(layer, *question, "always", training=False)
+    assert_equal(got, answers(layer, *question, "never", training=False))
+
+
+@needs_kernels
+def test_kernels_serve_when_they_should():
+    layer = keras_gates.LSTM(4)
+    layer.build((None, None, 3))
+    x = tf.TensorSpec((None, None, 3))
+
+    def traced(training, jit=False):
+        return uses_kernel(tf.function(lambda x: layer(x, training=training), jit_compile=jit), x)
+
+    assert traced(True)
+    assert not traced(False)
+    assert not traced(True, jit=True)
+    with keras_gates.use_kernels("never"):
+        assert not traced(True)
+    with keras_gates.use_kernels("always"):
+        assert not traced(False)  # a function of one's own may be meant for export
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "cell",
+    [
+        keras_gates.LSTMCell(4, activation="relu"),
+        keras_gates.LSTMCell(4, recurrent_activation="hard_sigmoid"),
+        keras_gates.LSTMCell(4, dtype="float64"),
+        keras_gates.LSTMCell(4, dtype="mixed_bfloat16"),
+        keras_gates.PeepholeLSTMCell(4, peephole="full"),
+        type("Other", (keras_gates.LSTMCell,), {})(4),
+    ],
+    ids=["relu", "hard sigmoid", "float64", "bfloat16", "full peepholes", "subclass"],
+)
+def test_other_cells_take_the_plain_path(cell):
+    assert kernels.describe(cell) is None
+
+
+@needs_kernels
+def test_not_a_number_stays_in_its_row():
+    layer, (x, states, _, _) = random_layer(CELLS["lstm"], (5, 4, 3, 20, "none", False))
+    clean = layer(x, initial_state=states, training=True)[0].numpy()
+    x[2, 1, 0] = np.nan
+    y = layer(x, initial_state=states, training=True)[0].numpy()
+    assert np.isnan(y[2, 1:]).all()
+    assert np.isfinite(y[2, 0]).all()
+    assert np.array_equal(np.delete(y, 2, 0), np.delete(clean, 2, 0))
+
+
+@needs_kernels
+def test_learned_initial_states_are_trained():
+    layer = keras_gates.LSTM(5, learn_initial_state=True)
+    layer.build((2, 3, 4))
+    x = tf.random.normal((2, 3, 4))
+    names = [v.name for v in layer.trainable_variables]
+    found = []
+    for when in ("training", "never"):
+        with keras_gates.use_kernels(when), tf.GradientTape() as tape:
+            y = tf.reduce_sum(layer(x, training=True))
+        found.append(dict(zip(names, tape.gradient(y, layer.trainable_variables), strict=True)))
+    assert any(name.startswith("initial") for name in names)
+    assert_equal(*[{k: v.numpy() for k, v in gradients.items()} for gradients in found])
+
+
+def classifier(cell="lstm"):
+    layer = keras_gates.RNN(CELLS[cell](6), return_sequences=True)
+    return keras.Sequential(
+        [
+            keras.Input((None, 3)),
+            keras.layers.Masking(),
+            keras.layers.Bidirectional(layer),
+            keras.layers.Bidirectional(keras_gates.GRU(5)),
+            keras.layers.Dense(1),
+        ]
+    )
+
+
+def trained(when, **arguments):
+    keras.utils.set_random_seed(0)
+    model = classifier()
+    model.compile("adam", "mse", **arguments)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 7, 3)).astype("float32"), rng.normal(size=(12, 1)).astype("float32")
+    x[3:6, 4:] = 0
+    with keras_gates.use_kernels(when):
+        losses = model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"]
+        model.evaluate(x, y, verbose=0)
+        model.predict(x, verbose=0)
+    return model, x, losses
+
+
+@needs_kernels
+@pytest.mark.parametrize("arguments", [{}, {"steps_per_execution": 2}, {"run_eagerly": True}, {"jit_compile": True}],
+                         ids=str)  # fmt: skip
+def test_training_goes_the_same_way(arguments):
+    losses = [trained(when, **arguments)[2] for when in ("always", "never")]
+    assert np.allclose(*losses, rtol=1e-4)
+
+
+@needs_kernels
+def test_fit_evaluate_and_predict_use_the_kernels(monkeypatch):
+    from keras_gates.kernels import operation
+
+    calls = []
+    run = operation.run
+    monkeypatch.setattr(operation, "run", lambda *a: calls.append(a[-1]) or run(*a))
+    trained("always")
+    assert {bool(training) for training in calls} == {True, False}
+    calls.clear()
+    trained("training")
+    assert {bool(training) for training in calls} == {True}
+    calls.clear()
+    trained("always", jit_compile=True)
+    assert not calls
+
+
+def save_as_keras(model, path):
+    model.save(path / "model.keras")
+    # A .keras file holds no graph: a process without this package reads what was exported from it.
+    keras.saving.load_model(path / "model.keras").export(path / "saved", verbose=False)
+
+
+SAVES = {
+    "model.save": save_as_keras,
+    "model.export": lambda model, path: model.export(path / "saved", verbose=False),
+    "tf.saved_model.save": lambda model, path: tf.saved_model.save(model, str(path / "saved")),
+    "keras_gates.export": lambda model, path: keras_gates.export(model, path / "saved"),
+}
+SERVE = """
+import sys, numpy as np, tensorflow as tf
+served = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+name = list(served.structured_input_signature[1])[0]
+answer = served(**{name: tf.constant(np.load(sys.argv[2]))})
+np.save(sys.argv[3], list(answer.values())[0])
+assert "keras_gates" not in sys.modules
+"""
+
+
+@needs_kernels
+@pytest.mark.parametrize("when", ["training", "always"])
+@pytest.mark.parametrize("way", SAVES)
+def test_saved_models_answer_without_this_package(way, when, tmp_path):
+    model, x, _ = trained(when)
+    with keras_gates.use_kernels(when):
+        SAVES[way](model, tmp_path)
+    expected = model.predict(x, verbose=0)
+    np.save(tmp_path / "x.npy", x)
+    files = [str(tmp_path / name) for name in ("saved", "x.npy", "y.npy")]
+    without = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", SERVE, *files], check=True, cwd=tmp_path, env=without)
+    assert np.allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-5)
+
+
+@needs_kernels
+def test_a_model_that_drops_out_when_served_is_exported_without_kernels(tmp_path):
+    """Monte Carlo dropout: the exported function calls the layer with `training=True`."""
+    layer = keras_gates.LSTM(4, recurrent_dropout=0.5)
+    inputs = keras.Input((5, 3))
+    model = keras.Model(inputs, layer(inputs, training=True))
+    model.export(tmp_path / "saved", verbose=False)
+    assert b"KerasGates" not in (tmp_path / "saved" / "saved_model.pb").read_bytes()
+
+
+@needs_kernels
+def test_a_function_that_holds_kernels_refuses_to_be_saved(tmp_path):
+    module = tf.Module()
+    module.layer = keras_gates.LSTM(4)
+    module.layer.build((None, 5, 3))
+    module.step = tf.function(lambda x: module.layer(x, training=True))
+    module.step(tf.zeros((2, 5, 3)))
+    with pytest.raises(AssertionError, match="untracked"):
+        tf.saved_model.save(module, str(tmp_path / "saved"))
+
+
+@needs_kernels
+def test_inputs_are_checked():
+    from keras_gates.kernels import operation
+
+    arguments = dict(
+        x=tf.zeros((2, 3, 4)), mask=tf.zeros((0,), "bool"), kernel=tf.zeros((4, 20)), peepholes=tf.zeros((0, 5)),
+        recurrent_kernel=tf.zeros((5, 20)), bias=tf.zeros((20,)), h=tf.zeros((2, 5)), c=tf.zeros((2, 5)),
+        recurrent_mask=tf.zeros((0,)), guard=operation.guard(), cell="lstm", peephole_gates="",
+        reset_after=False, update_writes=False, output_previous=False, keep_tape=True, return_sequences=True,
+        go_backwards=False, zero_output_for_mask=False, threads=0,
+    )  # fmt: skip
+    forward = operation._library().keras_gates_forward
+    forward(**arguments)
+    bad = {
+        "kernel": tf.zeros((4, 21)), "recurrent_kernel": tf.zeros((5, 19)), "bias": tf.zeros((2, 20)),
+        "h": tf.zeros((3, 5)), "c": tf.zeros((2, 6)), "mask": tf.zeros((2, 4), "bool"), "x": tf.zeros((2, 0, 4)),
+        "recurrent_mask": tf.zeros((2, 4)),
+    }  # fmt: skip
+    for name, value in bad.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"keras_gates: `{name}` must"):
+            forward(**{**arguments, name: value})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="peephole_gates"):
+        forward(**{**arguments, "peephole_gates": "g", "peepholes": tf.zeros((1, 5))})
+
+
+@needs_kernels
+def test_a_second_derivative_says_what_to_do():
+    layer, (x, *_) = random_layer(CELLS["lstm"], (2, 3, 4, 5, "none", False))
+    x = tf.constant(x)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = layer(x, training=True)[0]
+        first = inner.gradient(y, x)
+    with pytest.raises(NotImplementedError, match="use_kernels"):
+        outer.gradient(first, x)
+
+
+def test_use_kernels_takes_three_words():
+    with pytest.raises(ValueError, match="'sometimes'"):
+        keras_gates.use_kernels("sometimes")
+    with keras_gates.use_kernels("never"):
+        assert kernels._when == "never"
+    assert kernels._when != "never"
+
+
+# -- building, in processes of their own
+
+TRAIN = """
+import logging, os, numpy as np, keras, keras_gates
+logging.basicConfig(level=logging.WARNING, format="LOG %(message)s")
+keras.utils.set_random_seed(0)
+layer = keras_gates.LSTM(4)
+for _ in range(2):
+    y = layer(np.ones((2, 3, 4), "float32"), training=True)
+from keras_gates.kernels import operation
+print("SUM", float(y.numpy().sum()), operation.available())
+"""
+
+
+def in_process(cache, code=TRAIN, **environment):
+    root = str(pathlib.Path(keras_gates.__file__).parents[1])
+    env = {**os.environ, "KERAS_GATES_CACHE": str(cache), "PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    return subprocess.Popen([sys.executable, "-c", code], env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def output_of(process):
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    return text
+
+
+def test_without_a_compiler_the_plain_path_serves(tmp_path):
+    text = output_of(in_process(tmp_path, PATH="", CXX=""))
+    assert text.count("LOG ") == 1
+    assert "no C++ compiler found" in text
+    assert "False" in text
+
+
+def test_a_failing_compiler_leaves_the_plain_path(tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "error: out of luck" >&2\nexit 1\n')
+    compiler.chmod(0o755)
+    text = output_of(in_process(tmp_path / "cache", CXX=str(compiler)))
+    assert text.count("LOG ") == 1
+    assert "out of luck" in text
+    assert "False" in text
+    assert not list((tmp_path / "cache").glob("*.so"))
+
+
+@needs_kernels
+def test_two_builds_at_once_and_a_damaged_cache(tmp_path):
+    both = [in_process(tmp_path), in_process(tmp_path)]
+    first, second = (output_of(process) for process in both)
+    assert "True" in first
+    assert first.splitlines()[-1] == second.splitlines()[-1]
+    (library,) = tmp_path.glob("*.so")
+    whole = library.read_bytes()
+    library.write_bytes(whole[: len(whole) // 2])
+    assert output_of(in_process(tmp_path)).splitlines()[-1] == first.splitlines()[-1]
+    assert len(library.read_bytes()) == len(whole)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no g++ here")
+def test_a_short_fuzz_under_sanitizers():
+    script = pathlib.Path(__file__).parent / "kernels" / "fuzz.sh"
+    done = subprocess.run([str(script), "5", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
