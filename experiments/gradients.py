@@ -92,19 +92,18 @@ def measure(cell, options):
     return {"initial": initial, "trained": reach(model, *examples)}, accuracy
 
 
-def gone_after(shares):
-    """The first distance from which on nothing reaches `GONE`, or None if the first step still does."""
-    there = np.flatnonzero(shares >= GONE)
-    last = there[-1] if there.size else -1
-    return None if last == len(shares) - 1 else int(last) + 1
+def falls_below(shares):
+    """The first distance at which less than `GONE` arrives, or None. At distance 0 no memory receives any."""
+    below = np.flatnonzero(shares[1:] < GONE)
+    return int(below[0]) + 1 if below.size else None
 
 
 def table(measured, accuracies):
     """A Markdown table: for every path back, the distance at which its gradient has fallen below `GONE`."""
-    rows = ["| cell | state | gone after, at first | gone after, trained | copies |", "|---|---|---|---|---|"]
+    rows = ["| cell | state | before training | after training | copies |", "|---|---|---|---|---|"]
     for cell, times in measured.items():
         for state in times["initial"]:
-            steps = [gone_after(times[when][state]) for when in ("initial", "trained")]
+            steps = [falls_below(times[when][state]) for when in ("initial", "trained")]
             told = ["never" if step is None else f"{step} steps" for step in steps]
             rows.append(f"| {cell} | {state} | {' | '.join(told)} | {accuracies[cell]:.0%} |")
     return "\n".join(rows)

@@ -144,10 +144,9 @@ def test_reach_is_what_each_path_lets_through():
     np.testing.assert_array_equal(shares["h"][1:], 0)
 
 
-def test_gone_after():
-    assert gradients.gone_after(np.array([1, 0.5, 1e-4, 1e-2, 1e-4, 1e-5])) == 4
-    assert gradients.gone_after(np.array([1, 0.5])) is None
-    assert gradients.gone_after(np.array([0.0, 0.0])) == 0
+def test_falls_below():
+    assert gradients.falls_below(np.array([1, 0.5, 1e-4, 1e-2, 1e-4, 1e-5])) == 2
+    assert gradients.falls_below(np.array([0, 0.5, 0.1])) is None, "nothing follows the last memory"
 
 
 def test_gradients_write_numbers_figure_and_table(tmp_path, capsys):

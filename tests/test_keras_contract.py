@@ -45,3 +45,27 @@ def test_rnn_arguments_are_those_the_layers_by_name_pass_on():
         "unroll",
         "zero_output_for_mask",
     ]
+
+
+def test_a_layer_tells_its_own_layers():
+    """If this fails, `keras.layers.Layer._flatten_layers` has gone: `keras_gates.introspect.probe` uses it to
+    find recurrent layers inside layers that are no models; give `_children` there another way."""
+    wrapper = keras.layers.TimeDistributed(keras.layers.LSTM(2))
+    assert list(wrapper._flatten_layers(include_self=False, recursive=False)) == [wrapper.layer]
+
+
+def test_an_rnn_runs_the_loop_of_its_instance():
+    """If this fails, `keras.layers.RNN.call` no longer reaches `self.inner_loop` with these arguments.
+
+    `keras_gates.introspect.probe.watching` stands in for it, and `keras_gates.RNN` overrides it.
+    """
+    seen = {}
+
+    def loop(**arguments):
+        seen.update(arguments)
+        return keras.ops.zeros((2, 4)), keras.ops.zeros((2, 5, 4)), arguments["initial_state"]
+
+    for layer in (keras.layers.RNN(LSTMCell(4)), keras.layers.LSTM(4), keras.layers.GRU(4)):
+        vars(layer)["inner_loop"] = loop
+        layer(np.ones((2, 5, 3), "float32"))
+        assert set(seen) == {"sequences", "initial_state", "mask", "training"}
