@@ -72,6 +72,17 @@ def _tracing(about):
     ]
 
 
+def _training():
+    return [
+        "To train it further, differentiate an endpoint with respect to its variables, which all endpoints",
+        "share. Dropout stays off, though, and no optimizer comes along: where Keras and keras_gates are",
+        "installed, the model saved as .keras is the better start.",
+        "",
+        '    variables = model["serve"].trainable_variables',
+        "",
+    ]
+
+
 def _endpoints(about):
     lines = ["Signatures", ""]
     for endpoint, door in about["endpoints"].items():

@@ -426,6 +426,23 @@ def test_the_readme_beside_the_graph_runs_as_it_stands(exported, name):
     assert printed == {"numbers": "(1, 5, 2) (1, 2) 7\n", "texts": "(2, 1) (1, 1) 11\n"}[name]
 
 
+def test_what_is_loaded_can_be_trained_further_through_every_door(exported):
+    saved = keras_gates.load(exported["numbers"][1]).saved
+    serve, trace = saved.signatures["serve"], saved.signatures["trace"]
+    x, target, losses = normal(2, STEPS, 3), np.ones((2, STEPS, 2), "float32"), []
+    for _ in range(20):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((serve(inputs=tf.constant(x))["outputs"] - target) ** 2)
+        losses.append(float(loss))
+        gradients = tape.gradient(loss, serve.trainable_variables)
+        assert all(gradient is not None for gradient in gradients)
+        for variable, gradient in zip(serve.trainable_variables, gradients, strict=True):
+            variable.assign_sub(0.05 * gradient)
+    assert losses[-1] < losses[0] / 2
+    trained = serve(inputs=tf.constant(x))["outputs"]
+    np.testing.assert_allclose(trace(inputs=tf.constant(x))["outputs"], trained, rtol=0, atol=1e-5)
+
+
 def refused(name):
     """A model with a layer that reads other steps than the one it is at, and that layer's name."""
     tokens = keras.Input((None,), dtype="int32")
