@@ -1,6 +1,7 @@
 """How fast sequences go through the cells: kernels, plain path, Keras' layers and PyTorch's, side by side.
 
-    python benchmarks/speed.py [--cells lstm gru …] [--shapes 64x200x64x256 …] [--rounds 15] [--json F] [--picture F]
+    python benchmarks/speed.py [--cells lstm …] [--shapes 64x200x64x256 …] [--rounds 15]
+                               [--json FILE] [--picture FILE]
 
 Every contestant runs once per round, in an order drawn anew each round, so that what slows the machine down
 slows all of them; figures are medians over rounds, and only their ratios mean anything elsewhere.
@@ -75,7 +76,10 @@ def contestants(cell, shape):
     x = tf.constant(rng.normal(size=(batch, steps, features)), "float32")
     d_output = tf.constant(rng.normal(size=(batch, steps, units)), "float32")
     own = keras_gates.cells()[cell]
-    ours = lambda: keras_gates.RNN(own(units), return_sequences=True)
+
+    def ours():
+        return keras_gates.RNN(own(units), return_sequences=True)
+
     theirs = NEAREST.get(cell) or (lambda units, **arguments: keras.layers.RNN(own(units), **arguments))
     runs = {
         KERNELS: keras_runs(ours(), x, d_output, jit=False, kernels=True),

@@ -15,7 +15,9 @@ import keras_gates
 from keras_gates import kernels
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="kernels serve TensorFlow only")
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="kernels serve TensorFlow only"
+)
 
 TOLERANCE = 2e-5
 CELLS = {
@@ -24,7 +26,9 @@ CELLS = {
     "no bias": lambda units, **a: keras_gates.LSTMCell(units, use_bias=False, **a),
     "peephole": keras_gates.PeepholeLSTMCell,
     "peephole f": lambda units, **a: keras_gates.PeepholeLSTMCell(units, peepholes=("f",), **a),
-    "peephole previous": lambda units, **a: keras_gates.PeepholeLSTMCell(units, output_peephole="previous", **a),
+    "peephole previous": lambda units, **a: keras_gates.PeepholeLSTMCell(
+        units, output_peephole="previous", **a
+    ),
     "coupled": keras_gates.CoupledLSTMCell,
     "coupled peephole": lambda units, **a: keras_gates.CoupledLSTMCell(units, peepholes=("f", "o"), **a),
     "gru": keras_gates.GRUCell,
@@ -128,10 +132,12 @@ def test_kernels_equal_the_plain_path(name, problem):
 @needs_kernels
 @pytest.mark.parametrize("mask", ["none", "holes", "right"])
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-@pytest.mark.parametrize("of_rnn", [{"zero_output_for_mask": True}, {"return_sequences": False},
-                                    {"zero_output_for_mask": True, "return_sequences": False}], ids=str)  # fmt: skip
-def test_options_of_the_layer(name, mask, of_rnn):
-    layer, question = random_layer(CELLS[name], (5, 7, 9, 20, mask, False), **of_rnn)
+@pytest.mark.parametrize(
+    "return_sequences, zero_output_for_mask", [(True, True), (False, False), (False, True)]
+)
+def test_options_of_the_layer(name, mask, return_sequences, zero_output_for_mask):
+    options = {"return_sequences": return_sequences, "zero_output_for_mask": zero_output_for_mask}
+    layer, question = random_layer(CELLS[name], (5, 7, 9, 20, mask, False), **options)
     assert_equal(answers(layer, *question, "training"), answers(layer, *question, "never"))
 
 
@@ -244,8 +250,9 @@ def trained(when, **arguments):
 
 
 @needs_kernels
-@pytest.mark.parametrize("arguments", [{}, {"steps_per_execution": 2}, {"run_eagerly": True}, {"jit_compile": True}],
-                         ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments", [{}, {"steps_per_execution": 2}, {"run_eagerly": True}, {"jit_compile": True}], ids=str
+)
 def test_training_goes_the_same_way(arguments):
     losses = [trained(when, **arguments)[2] for when in ("always", "never")]
     assert np.allclose(*losses, rtol=1e-4)
@@ -330,19 +337,22 @@ def test_a_function_that_holds_kernels_refuses_to_be_saved(tmp_path):
 def test_inputs_are_checked():
     from keras_gates.kernels import operation
 
-    arguments = dict(
-        x=tf.zeros((2, 3, 4)), mask=tf.zeros((0,), "bool"), kernel=tf.zeros((4, 20)), peepholes=tf.zeros((0, 5)),
-        recurrent_kernel=tf.zeros((5, 20)), bias=tf.zeros((20,)), h=tf.zeros((2, 5)), c=tf.zeros((2, 5)),
-        recurrent_mask=tf.zeros((0,)), guard=operation.guard(), cell="lstm", peephole_gates="",
-        reset_after=False, update_writes=False, output_previous=False, keep_tape=True, return_sequences=True,
-        go_backwards=False, zero_output_for_mask=False, threads=0,
-    )  # fmt: skip
-    forward = operation._library().keras_gates_forward
+    shapes = {
+        "x": (2, 3, 4), "kernel": (4, 20), "recurrent_kernel": (5, 20), "bias": (20,), "peepholes": (0, 5),
+        "h": (2, 5), "c": (2, 5), "recurrent_mask": (0,),
+    }  # fmt: skip
+    flags = ("reset_after", "update_writes", "output_previous", "go_backwards", "zero_output_for_mask")
+    arguments = {
+        **{name: tf.zeros(shape) for name, shape in shapes.items()},
+        **dict.fromkeys(flags, False), "mask": tf.zeros((0,), "bool"), "guard": operation.guard(),
+        "cell": "lstm", "peephole_gates": "", "keep_tape": True, "return_sequences": True, "threads": 0,
+    }  # fmt: skip
+    forward = operation.library().keras_gates_forward
     forward(**arguments)
     bad = {
         "kernel": tf.zeros((4, 21)), "recurrent_kernel": tf.zeros((5, 19)), "bias": tf.zeros((2, 20)),
-        "h": tf.zeros((3, 5)), "c": tf.zeros((2, 6)), "mask": tf.zeros((2, 4), "bool"), "x": tf.zeros((2, 0, 4)),
-        "recurrent_mask": tf.zeros((2, 4)),
+        "h": tf.zeros((3, 5)), "c": tf.zeros((2, 6)), "mask": tf.zeros((2, 4), "bool"),
+        "x": tf.zeros((2, 0, 4)), "recurrent_mask": tf.zeros((2, 4)),
     }  # fmt: skip
     for name, value in bad.items():
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"keras_gates: `{name}` must"):
@@ -389,7 +399,13 @@ print("SUM", float(y.numpy().sum()), operation.available())
 
 def in_process(cache, code=TRAIN, **environment):
     root = str(pathlib.Path(keras_gates.__file__).parents[1])
-    env = {**os.environ, "KERAS_GATES_CACHE": str(cache), "PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    env = {
+        **os.environ,
+        "KERAS_GATES_CACHE": str(cache),
+        "PYTHONPATH": root,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        **environment,
+    }
     return subprocess.Popen([sys.executable, "-c", code], env=env, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
 

@@ -2,8 +2,8 @@
 
 They are compiled for the machine at hand on first use and serve `keras_gates.RNN`, and so every layer by
 name, where the backend is TensorFlow, the device a CPU, the computation in float32 and the activations tanh
-and sigmoid. Everything else, and a machine without a compiler, takes the plain path through `keras.layers.RNN`;
-results are the same within rounding.
+and sigmoid. Everything else, and a machine without a compiler, takes the plain path through
+`keras.layers.RNN`; results are the same within rounding.
 
 `python -m keras_gates.kernels` builds them, tests them and reports.
 """
@@ -77,7 +77,7 @@ def through(layer, sequences, initial_state, mask, training):
         training: whether dropout applies.
 
     Returns:
-        The last output `(batch, units)`, the outputs `(batch, time or 1, units)` and the list of final states.
+        The last output `(batch, units)`, the outputs `(batch, time or 1, units)`, the list of final states.
     """
     if _when == "never" or (_when == "training" and not training) or keras.backend.backend() != "tensorflow":
         return None

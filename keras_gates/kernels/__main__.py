@@ -1,4 +1,4 @@
-"""`python -m keras_gates.kernels`: build the kernels, test them, report. Exits with 1 where there are none."""
+"""`python -m keras_gates.kernels`: build the kernels, test them, report; exits with 1 if there are none."""
 
 import logging
 import sys
@@ -10,15 +10,15 @@ def main():
 
     from keras_gates.kernels import build, operation, selftest
 
-    print(
-        f"TensorFlow {tf.version.VERSION}, {tf.config.threading.get_intra_op_parallelism_threads() or 'all'} threads"
-    )
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or "all"
+    print(f"TensorFlow {tf.version.VERSION}, {threads} threads")
     if not operation.available():
         return 1
     print(f"cache: {build.cache_folder()}")
-    for case in selftest._CASES:
-        error = selftest.worst_error(operation._library(), operation.guard(), case)
-        print(f"{error:.1e}  {' '.join(map(str, case.values()))}")
+    print("largest relative error of values and gradients:")
+    for case in selftest.CASES:
+        error = selftest.worst_error(operation.library(), operation.guard(), case)
+        print(f"  {error:.1e}  {selftest.name_of(case)}")
     return 0
 
 

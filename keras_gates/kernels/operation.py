@@ -22,7 +22,7 @@ def available():
     try:
         # Nothing of this belongs to a function that may be under construction.
         with tf.init_scope():
-            _library()
+            library()
     except build.BuildError as error:
         _log.warning("keras_gates runs without its fused kernels: %s", error)
         return False
@@ -30,13 +30,14 @@ def available():
 
 
 @functools.cache
-def _library():
+def library():
+    """The module of the two operations. Raises a `BuildError` where there are none."""
     from keras_gates.kernels import selftest
 
     def load_and_test(path):
-        library = tf.load_op_library(str(path))
-        selftest.check(library, guard())
-        return library
+        loaded = tf.load_op_library(str(path))
+        selftest.check(loaded, guard())
+        return loaded
 
     return build.load(load_and_test, lambda path: tf.load_op_library(str(path)))
 
@@ -62,7 +63,7 @@ def run(description, layer, sequences, initial_state, mask, training):
     if training and cell.recurrent_dropout:
         recurrent_mask = cell.get_recurrent_dropout_mask(initial_state[0])
     absent = tf.zeros((0,))
-    result = _library().keras_gates_forward(
+    result = library().keras_gates_forward(
         x=x,
         mask=tf.zeros((0,), "bool") if mask is None else tf.cast(mask, "bool"),
         kernel=tf.convert_to_tensor(cell.kernel),
@@ -105,9 +106,9 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
     if not attributes["keep_tape"]:
         # Computed as inference, and differentiated all the same: compute it again, with the tape.
         attributes["keep_tape"] = True
-        again = _library().keras_gates_forward(*inputs, **attributes)
+        again = library().keras_gates_forward(*inputs, **attributes)
         outputs, gates, memory = again.outputs, again.gates, again.memory
-    gradients = _library().keras_gates_backward(
+    gradients = library().keras_gates_backward(
         *inputs,
         outputs=outputs,
         gates=gates,

@@ -1,4 +1,4 @@
-"""Where in a program the kernels may stand: not under XLA, not beside a GPU, not in what is being exported."""
+"""Where the kernels may stand: not under XLA, not beside a GPU, not in what is being exported."""
 
 import sys
 

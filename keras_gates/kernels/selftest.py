@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_gates.kernels.build import BuildError
 
 _GATES = {"simple": 1, "lstm": 4, "coupled": 3, "gru": 3}
-_CASES = [
+CASES = [
     {"cell": "simple"},
     {"cell": "lstm"},
     {"cell": "lstm", "peephole_gates": "ifo"},
@@ -19,6 +19,11 @@ _CASES = [
 _DEFAULTS = {"peephole_gates": "", "reset_after": False, "update_writes": False, "output_previous": False}
 _TOLERANCE = 1e-3  # of a directional derivative by differences; a wrong term is off by far more
 _WEIGHTS = ("x", "kernel", "recurrent_kernel", "bias", "peepholes", "h", "c")
+
+
+def name_of(case):
+    """A case in words."""
+    return " ".join([case["cell"], *(f"{k}={v}" for k, v in case.items() if k != "cell")])
 
 
 def _sigmoid(a):
@@ -94,7 +99,8 @@ def worst_error(library, guard, case, seed=0):
         tape.watch(list(tensors.values()))
         result = library.keras_gates_forward(
             mask=tf.constant(mask), recurrent_mask=tf.zeros((0,)), guard=guard, keep_tape=True,
-            return_sequences=True, go_backwards=False, zero_output_for_mask=False, threads=2, **tensors, **case,
+            return_sequences=True, go_backwards=False, zero_output_for_mask=False, threads=2,
+            **tensors, **case,
         )  # fmt: skip
         values = [result.outputs, result.h_out, *([result.c_out] if len(tensors["c"].shape) > 1 else [])]
         weights = [rng.normal(size=value.shape) for value in values]
@@ -120,8 +126,7 @@ def worst_error(library, guard, case, seed=0):
 
 def check(library, guard):
     """Raises a `BuildError` unless every cell's kernel does what its equations say."""
-    for case in _CASES:
+    for case in CASES:
         error = worst_error(library, guard, case)
         if not error < _TOLERANCE:
-            name = " ".join([case["cell"], *(f"{k}={v}" for k, v in case.items() if k != "cell")])
-            raise BuildError(f"their self-test failed: {name} is off by {error:.1e}.")
+            raise BuildError(f"their self-test failed: {name_of(case)} is off by {error:.1e}.")
