@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from multiprocessing.pool import ThreadPool
 
 import keras
 import numpy as np
@@ -220,6 +221,15 @@ def test_learned_initial_states_are_trained():
         found.append(dict(zip(names, tape.gradient(y, layer.trainable_variables), strict=True)))
     assert any(name.startswith("initial") for name in names)
     assert_equal(*[{k: v.numpy() for k, v in gradients.items()} for gradients in found])
+
+
+@needs_kernels
+def test_gradients_are_the_same_to_the_last_bit():
+    """Also beside other calls, which leave this one fewer threads."""
+    layer, question = random_layer(CELLS["peephole"], (65, 20, 33, 40, "right", False))
+    first, *others = ThreadPool(4).map(lambda _: answers(layer, *question, "training"), range(12))
+    for other in others:
+        assert all(np.array_equal(first[name], other[name]) for name in first)
 
 
 def classifier(cell="lstm"):

@@ -24,21 +24,23 @@ class Backward {
     w_ = transposed(w, input_slots<Cell>, scratch);
     u_ = transposed(u, state_slots<Cell>, scratch);
     if constexpr (resets) u_reset_ = transposed(u, reset_slots<Cell>, scratch);
-    const int wanted = std::max(1, std::min(in_.threads, int(slices_.size())));
+    const int parts = std::max(1, std::min(in_.threads, int(slices_.size())));
     std::vector<Work> work;
-    for (int thread = 0; thread < wanted; thread++) work.push_back(take(scratch));
+    for (int part = 0; part < parts; part++) work.push_back(take(scratch));
 
     Barrier packed_up, added_up;
-    std::atomic<size_t> next{0};
-    run_on_threads(wanted, [&](int thread, int threads) {
+    std::atomic<int> next{0};
+    run_on_threads(parts, [&](int thread, int threads) {
       w_.fill(thread, threads);
       u_.fill(thread, threads);
       if constexpr (resets) u_reset_.fill(thread, threads);
-      clear(work[thread]);
       packed_up.wait(threads);
-      for (size_t s; (s = next++) < slices_.size();) run_slice(slices_[s], work[thread]);
+      for (int part; (part = next++) < parts;) {
+        clear(work[part]);
+        for (size_t s = part; s < slices_.size(); s += parts) run_slice(slices_[s], work[part]);
+      }
       added_up.wait(threads);
-      gather(work.data(), thread, threads);
+      gather(work, thread, threads);
     });
   }
 
@@ -61,7 +63,9 @@ class Backward {
     }
   };
 
-  // What a thread works on. Steps are kept until there are enough of them for one big product.
+  // What a part of the slices is worked on with. The parts hang on the number of threads asked for, not on how
+  // many there happen to be, so that sums come out the same to the last bit every time.
+  // Steps are kept until there are enough of them for one big product.
   struct Work {
     int* active;       // rows of the batch that the step moves
     size_t* position;  // of the kept rows: where in x each belongs
@@ -75,7 +79,7 @@ class Backward {
     float *d_w, *d_u, *d_bias;  // sums over rows and steps, by slots
     float* d_peepholes[3];
     int kept;
-    Cell cell;  // with the peephole sums of this thread
+    Cell cell;  // with the peephole sums of this part
   };
 
   Panels panels(int columns) const { return {columns, size_t(room_) * tile_rows}; }
@@ -283,34 +287,34 @@ class Backward {
     product(shape.columns, {left, 1, tile_rows}, right, sum, stride, {Start::itself}, shape.group);
   }
 
-  // This thread's share of the weights' gradients: the sums of all threads, in the shape of the weights.
-  void gather(const Work* work, int thread, int threads) const {
+  // This thread's share of the weights' gradients: the sums of all parts, in the shape of the weights.
+  void gather(const std::vector<Work>& work, int thread, int threads) const {
     const auto share = [&](int rows, int which) { return int(long(rows) * which / threads); };
     for (int row = share(in_.features, thread); row < share(in_.features, thread + 1); row++)
       for (int slot = 0; slot < Cell::x_end; slot++)
-        sum(work, threads, &Work::d_w, row * spread(x_columns()) + slot * up_,
+        sum(work, &Work::d_w, row * spread(x_columns()) + slot * up_,
             grad_.d_kernel + (size_t(row) * Cell::gates + Cell::x_gate(slot)) * in_.units);
     for (int row = share(in_.units, thread); row < share(in_.units, thread + 1); row++)
       for (int slot = Cell::h_begin; slot < Cell::reset_end; slot++)
-        sum(work, threads, &Work::d_u, row * spread(h_columns()) + (slot - Cell::h_begin) * up_,
+        sum(work, &Work::d_u, row * spread(h_columns()) + (slot - Cell::h_begin) * up_,
             grad_.d_recurrent_kernel + (size_t(row) * Cell::gates + Cell::h_gate(slot)) * in_.units);
     if (thread > 0) return;
     for (int slot = 0; slot < Cell::slots; slot++) {
       if (slot < Cell::x_end)
-        sum(work, threads, &Work::d_bias, slot * up_, grad_.d_bias + Cell::x_gate(slot) * in_.units);
+        sum(work, &Work::d_bias, slot * up_, grad_.d_bias + Cell::x_gate(slot) * in_.units);
       if (Cell::bias_rows == 2 && slot >= Cell::h_begin)
-        sum(work, threads, &Work::d_bias, slot * up_, grad_.d_bias + (Cell::gates + Cell::h_gate(slot)) * in_.units);
+        sum(work, &Work::d_bias, slot * up_, grad_.d_bias + (Cell::gates + Cell::h_gate(slot)) * in_.units);
     }
     for (int p = 0; p < 3; p++)
       if (in_.peepholes[p]) {
         std::fill_n(grad_.d_peepholes[p], in_.units, 0.f);
-        for (int t = 0; t < threads; t++) add(work[t].d_peepholes[p], grad_.d_peepholes[p]);
+        for (const Work& part : work) add(part.d_peepholes[p], grad_.d_peepholes[p]);
       }
   }
 
-  void sum(const Work* work, int threads, float* Work::*part, size_t at, float* to) const {
-    std::copy_n(work[0].*part + at, in_.units, to);
-    for (int t = 1; t < threads; t++) add(work[t].*part + at, to);
+  void sum(const std::vector<Work>& work, float* Work::*sums, size_t at, float* to) const {
+    std::copy_n(work[0].*sums + at, in_.units, to);
+    for (size_t part = 1; part < work.size(); part++) add(work[part].*sums + at, to);
   }
 
   const Cell& cell_;
