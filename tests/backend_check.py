@@ -46,8 +46,8 @@ def after_one_step(row):
     Zoneout draws anew at each step: no two backends draw the same, and a loop compiled by JAX cannot. It is
     unrolled, and what is kept of its weights is that they are finite.
     """
-    problem, draws = row.problem(), row.name.startswith("Zoneout")
-    layer = row.layer(keras_gates.RNN, return_state=False, unroll=draws)
+    problem = row.problem()
+    layer = row.layer(keras_gates.RNN, return_state=False, unroll=row.draws)
     model = keras.Sequential([keras.Input((TIME, FEATURES)), layer])
     model.compile(keras.optimizers.SGD(0.5), "mse")
     x, y = (values.astype("float32") for values in (problem.arrays["x"], problem.cotangents["outputs"]))
@@ -55,7 +55,7 @@ def after_one_step(row):
     found = {}
     for name, weight in named(layer.trainable_weights).items():
         weight = keras.ops.convert_to_numpy(weight)
-        found[f"trained {name}"] = np.isfinite(weight) if draws else weight
+        found[f"trained {name}"] = np.isfinite(weight) if row.draws else weight
     return found
 
 
