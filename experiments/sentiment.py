@@ -115,6 +115,7 @@ def train_parser():
         description="Train a gated cell to tell a text's sentiment, or any label, and write a run folder.",
         epilog=f"Ask a trained model with: python -m experiments.{TASK} predict RUN TEXT",
     )
+    parser.set_defaults(epochs=3, decay=True)
     task = parser.add_argument_group(TASK)
     task.add_argument(
         "--dataset",

@@ -39,10 +39,10 @@ def write_table(path, rows, delimiter=","):
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """240 texts of 3 to 40 words, among them some that decide the label."""
+    """3,000 texts of 3 to 40 words, among them some that decide the label; an epoch can be interrupted."""
     rng = random.Random(0)
     rows = [("text", "label")]
-    for number in range(240):
+    for number in range(3000):
         telling, label = rng.choice([(GOOD, "up"), (BAD, "down")])
         text = rng.choices(FILLER, k=rng.randint(1, 38)) + rng.choices(telling, k=2) + [f"n{number}"]
         rng.shuffle(text)
