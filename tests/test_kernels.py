@@ -344,6 +344,22 @@ def test_a_function_that_holds_kernels_refuses_to_be_saved(tmp_path):
 
 
 @needs_kernels
+@pytest.mark.parametrize("eager", [True, False])
+def test_inside_loops_of_tensorflow(eager):
+    """The kernels' operations and their gradients in the body of a while loop."""
+    layer, x = keras.layers.TimeDistributed(keras_gates.LSTM(6)), tf.random.normal((2, 3, 5, 4))
+    layer.build(x.shape)
+    found = []
+    for when in ("training", "never"):
+        called = layer if eager else tf.function(layer)
+        with keras_gates.use_kernels(when), tf.GradientTape() as tape:
+            tape.watch(x)
+            y = called(x, training=True)
+        found.append({"y": y.numpy(), "x": tape.gradient(y, x).numpy()})
+    assert_equal(*found)
+
+
+@needs_kernels
 def test_inputs_are_checked():
     from keras_gates.kernels import operation
 

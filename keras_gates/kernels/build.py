@@ -1,7 +1,6 @@
 """Compiles the kernels for the machine at hand, once, and keeps them."""
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -41,8 +40,8 @@ def load(load_and_test, load_only):
         BuildError: there is no compiler, or no place to build, or the build or its test failed.
     """
     compiler = _compiler()
-    folder = cache_folder()
     try:
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / f"kernels-{_key(compiler)}.so"
         if _is_sound(kept):
@@ -51,8 +50,8 @@ def load(load_and_test, load_only):
             if _is_sound(kept):  # another process built it meanwhile
                 return load_only(kept)
             return _build(compiler, kept, load_and_test)
-    except (OSError, subprocess.SubprocessError, tf.errors.OpError) as error:
-        raise BuildError(f"building them in {folder} failed ({error}).") from error
+    except (OSError, RuntimeError, subprocess.SubprocessError, tf.errors.OpError) as error:
+        raise BuildError(f"building them failed ({error}).") from error
 
 
 def cache_folder():
@@ -106,6 +105,8 @@ def _is_sound(path):
 @contextlib.contextmanager
 def _only_one(path):
     """Lets one process at a time through. The system lets go of the lock of a process that dies."""
+    import fcntl  # not on every system, but on all that get this far
+
     with open(path, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -4,6 +4,7 @@ import keras
 
 from keras_gates.gru import GRUCell
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
+from keras_gates.odyssey import CoupledPeepholeLSTMCell
 from keras_gates.simple import SimpleRNNCell
 
 _DEFAULTS = {"peephole_gates": "", "reset_after": False, "update_writes": False, "output_previous": False}
@@ -39,6 +40,7 @@ _DESCRIBED = {
     LSTMCell: _lstm,
     PeepholeLSTMCell: _with_peepholes("lstm"),
     CoupledLSTMCell: _with_peepholes("coupled"),
+    CoupledPeepholeLSTMCell: _with_peepholes("coupled"),
     GRUCell: _gru,
 }
 
