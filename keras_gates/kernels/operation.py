@@ -44,10 +44,10 @@ def library():
 
 @functools.cache
 def guard():
-    """A value that TensorFlow refuses to save, so that no function that holds a kernel can be saved.
+    """A value that TensorFlow does not save, so that no function that holds a kernel is saved either.
 
-    TensorFlow would save the operations, and the result would load nowhere but here. A captured variant
-    that no saved object owns makes it refuse instead.
+    TensorFlow would save the operations, and the result would load nowhere but here. A function that
+    captures a variant which no saved object owns is left out of what is saved instead.
     """
     with tf.init_scope(), tf.device("CPU:0"):
         return tf.raw_ops.OptionalNone()
