@@ -47,7 +47,7 @@ def use_kernels(when):
 
     Functions that are traced already stay as they are. Whatever is chosen, no saved or exported model
     contains the kernels: a function traced for export takes the plain path, and a function of your own
-    that holds them refuses to be saved.
+    that holds them is left out of what TensorFlow saves.
 
     Args:
         when: `"training"`, where a layer is called with `training=True` (the default);
