@@ -25,7 +25,7 @@ def save_run(path, model, **config):
 
 
 def options(**of_task):
-    common = {"cell": "lstm", "units": 4, "layers": 1, "dropout": 0.0, "embedding": 3}
+    common = {"cell": "lstm", "units": 4, "layers": 1, "dropout": 0.0, "embedding": 3, "pool": "mean"}
     return SimpleNamespace(**{**common, "bidirectional": False, **of_task})
 
 
