@@ -495,7 +495,7 @@ ROWS = (
         "Residual(LSTM)",
         residual_lstm,
         ("h", "c"),
-        {**shapes("ifgo"), "projection": (FEATURES, UNITS)},
+        {"projection": (FEATURES, UNITS), **shapes("ifgo")},
         residual,
         "He et al. 2016",
     ),
