@@ -37,24 +37,28 @@ def reorder(matrix, ours, theirs):
 # ------------------------------------------------------------------------------------------------- Keras
 
 
-def layer_answer(layer, problem, dtype="float32"):
-    """Answer of a Keras layer that returns sequences and states; its weights are set by name."""
+def layer_answer(layer, problem, dtype="float32", beside=(), **options):
+    """Answer of a Keras layer that returns sequences and states; its weights are set by name.
+
+    ``beside`` names the arrays that are inputs of the layer beside x, ``options`` are of its call.
+    """
     x = tf.constant(problem.arrays["x"], dtype)
     states = [tf.constant(problem.arrays[name], dtype) for name in problem.state_names]
+    beside = {name: tf.constant(problem.arrays[name], dtype) for name in beside}
     mask = None if problem.mask is None else tf.constant(problem.mask)
     if not layer.built:
-        layer.build(x.shape)
+        layer.build(x.shape, **{f"{name}_shape": value.shape for name, value in beside.items()})
     weights = named(layer.trainable_weights)
     for name, weight in weights.items():
         weight.assign(problem.arrays[name])
     with tf.GradientTape() as tape:
-        tape.watch([x, *states])
-        outputs, *final = layer(x, initial_state=states, mask=mask)
+        tape.watch([x, *states, *beside.values()])
+        outputs, *final = layer(x, initial_state=states, mask=mask, **beside, **options)
         loss = tf.reduce_sum(outputs * problem.cotangents["outputs"])
         for name, state in zip(problem.state_names, final, strict=True):
             loss += tf.reduce_sum(state * problem.cotangents[name])
     weights = {name: weight.value for name, weight in weights.items()}
-    sources = {"x": x, **dict(zip(problem.state_names, states, strict=True)), **weights}
+    sources = {"x": x, **dict(zip(problem.state_names, states, strict=True)), **beside, **weights}
     sources = {name: sources[name] for name in problem.varied}
     zero = tf.UnconnectedGradients.ZERO  # a state that the cell never reads
     gradients = tape.gradient(loss, sources, unconnected_gradients=zero)

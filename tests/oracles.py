@@ -29,6 +29,14 @@ What the papers leave open, and what is held here
 - **sLSTM**: exponential input gate, sigmoid forget gate (``forget="exponential"`` for the other choice of the
   paper), one head, tanh candidate; stabiliser m' = max(log f + m, log i), h' = o ⊙ c' / n'. States h, c, n, m
   start at zero, m at −∞ (with c = n = 0 no output depends on where m starts).
+- **Attention**: the softmax runs over the positions that are there; where none is, nothing is seen (zeros).
+  The scores and the attentional vector have no bias (Bahdanau et al. leave biases out of their equations
+  "whenever possible", Luong et al. write none). Bahdanau et al. let the context into every gate by a matrix
+  of its own (C, C_z, C_r), Luong et al. concatenate the attentional vector with the input: both are the cell
+  inside on [x, a], and it may be any. Luong's first attentional vector is a state like any other. What stands
+  around it in the papers (a first state from the encoder, maxout, softmax) does not belong to the cell.
+  Hard attention takes one position, at inference the most probable; its gradient is the straight-through
+  estimator (Bengio et al. 2013), not the REINFORCE of Xu et al. 2015.
 """
 
 from types import SimpleNamespace
@@ -402,6 +410,62 @@ def slstm(x, states, weights, forget="sigmoid", activation=np.tanh):
     c, n = f * c + i * g, f * n + i
     h = o * c / n
     return h, (h, c, n, m_new), {"i": i, "f": f, "g": g, "o": o}
+
+
+# --------------------------------------------------------------------------------------------- attention
+
+
+def bahdanau_score(query, weights):
+    """e_j = vᵀ tanh(W_a s + U_a m_j). Bahdanau, Cho & Bengio 2015, appendix A.1.2."""
+    inner = (query @ weights["query_kernel"])[:, None] + weights["memory"] @ weights["memory_kernel"]
+    return np.tanh(inner) @ weights["score_kernel"]
+
+
+def luong_score(query, weights):
+    """e_j = hᵀ m_j ("dot"), or hᵀ W_a m_j ("general") if there is a W_a. Luong et al. 2015, section 3.1."""
+    memory = weights["memory"]
+    memory = memory @ weights["memory_kernel"] if "memory_kernel" in weights else memory
+    return np.einsum("bk,bjk->bj", query, memory)
+
+
+def attend(scores, memory, mask=None, hard=False):
+    """What is seen of a memory (batch, J, size), Σ_j α_j m_j, and the alignment α (batch, J), softmax of e.
+
+    ``mask`` (batch, J) is false where no position is. ``hard`` takes one position, the most probable or those
+    given as an array of α's shape: the alignment has their value, and the derivative of α.
+    """
+    odds = np.exp(scores)
+    odds = odds if mask is None else np.where(mask, odds, 0.0)
+    total = odds.sum(-1, keepdims=True)
+    alpha = odds / np.where(total == 0, 1.0, total)
+    if hard is not False:
+        best = np.eye(odds.shape[-1])[odds.real.argmax(-1)] * (total != 0)
+        alpha = (best if hard is True else hard) + (alpha - alpha.real)
+    return np.einsum("bj,bjk->bk", alpha, memory), alpha
+
+
+def bahdanau(x, states, weights, step, memory_mask=None, hard=False):
+    """Bahdanau, Cho & Bengio 2015, "Neural machine translation by jointly learning to align and translate".
+
+    ``step(x, states, weights)`` is the cell inside, whose first state is its output. Among the weights stand
+    its own, query_kernel W_a, memory_kernel U_a, score_kernel v, and the memory.
+    """
+    seen, alpha = attend(bahdanau_score(states[0], weights), weights["memory"], memory_mask, hard)
+    output, new, gates = step(np.concatenate([x, seen], -1), states, weights)
+    return output, new, {**gates, "alignment": alpha}
+
+
+def luong(x, states, weights, step, memory_mask=None, hard=False):
+    """Luong, Pham & Manning 2015, "Effective approaches to attention-based neural machine translation".
+
+    Global attention, sections 3.1 and 3.3 (input feeding): h̃ = tanh(W_c [c; h]) is the output, the last of
+    the states, and goes into the next step. ``step`` as in `bahdanau`; attention_kernel is W_c.
+    """
+    *states, attentional = states
+    h, new, gates = step(np.concatenate([x, attentional], -1), states, weights)
+    seen, alpha = attend(luong_score(h, weights), weights["memory"], memory_mask, hard)
+    attentional = np.tanh(np.concatenate([seen, h], -1) @ weights["attention_kernel"])
+    return attentional, (*new, attentional), {**gates, "alignment": alpha}
 
 
 # -------------------------------------------------------------------------------------------- the sequence

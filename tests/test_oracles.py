@@ -4,18 +4,31 @@ The name of what certifies a cell stands in the test's id: `pytest -v tests/test
 certificates. Everybody gets the same random weights, initial states, masks (padding on the right, padding on
 the left, holes; always with a row that has no step at all) and directions. Outputs, final states and the
 gradients with respect to inputs, initial states and every weight must agree.
+
+Attention, which needs a memory beside the sequence, has a table of its own below.
 """
 
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from itertools import product
 
 import external
 import numpy as np
+import oracles
 import pytest
 from external import IMPLEMENTATIONS, layer_answer
 from laws import ROWS
 from oracles import run
-from problem import MASKS, assert_same, transcribed
+from problem import (
+    BATCH,
+    FEATURES,
+    MASKS,
+    UNITS,
+    assert_same,
+    mask_of,
+    random_problem,
+    transcribed,
+)
 
 import keras_gates
 
@@ -96,3 +109,132 @@ def test_gates_reported_are_those_of_the_transcription(row):
         assert set(gates) == set(expected.gates)
         for name, values in expected.gates.items():
             np.testing.assert_allclose(gates[name], values[:, t], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+# --------------------------------------------------------------------------------------------- attention
+
+POSITIONS, MEMORY = 5, 6
+BAHDANAU = "Bahdanau, Cho & Bengio 2015"
+LUONG = "Luong, Pham & Manning 2015"
+# The GRU is the one in Bahdanau's appendix: reset before the product, u says what is written.
+INSIDE = {
+    "LSTMCell": (keras_gates.LSTMCell, oracles.lstm, "hc", 4),
+    "GRUCell": (
+        partial(keras_gates.GRUCell, reset_after=False, update="write"),
+        partial(oracles.gru, reset_after=False, update="write"),
+        "h",
+        3,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Looking:
+    """An `AttentionCell` with one choice of its options; sizes that may differ do."""
+
+    score: str
+    inside: str
+    hard: bool = False
+
+    def __str__(self):
+        return f"AttentionCell({self.inside}, {self.score}{', hard' if self.hard else ''})"
+
+    @property
+    def source(self):
+        return BAHDANAU if self.score == "additive" else LUONG
+
+    @property
+    def memory_size(self):
+        return self.width if self.score == "dot" else MEMORY
+
+    @property
+    def width(self):
+        """Of the output of the cell inside; UNITS is that of the whole."""
+        return UNITS if self.score == "additive" else UNITS + 1
+
+    def problem(self, mask="none", direction="forwards"):
+        width, memory, (_, _, states, gates) = self.width, self.memory_size, INSIDE[self.inside]
+        own = {
+            "additive": {
+                "query_kernel": (width, UNITS + 3),
+                "memory_kernel": (memory, UNITS + 3),
+                "score_kernel": (UNITS + 3,),
+            },
+            "dot": {"attention_kernel": (memory + width, UNITS)},
+            "general": {"memory_kernel": (memory, width), "attention_kernel": (memory + width, UNITS)},
+        }[self.score]
+        seen = memory if self.score == "additive" else UNITS
+        weights = {
+            "kernel": (FEATURES + seen, gates * width),
+            "recurrent_kernel": (width, gates * width),
+            "bias": (gates * width,),
+            **own,
+            "memory": (BATCH, POSITIONS, memory),
+        }
+        states = dict.fromkeys(states, (BATCH, width))
+        if self.score != "additive":
+            states["a"] = (BATCH, UNITS)
+        return random_problem(weights, states, mask, DIRECTIONS[direction])
+
+    def layer(self, dtype="float32", direction="forwards"):
+        cell = keras_gates.AttentionCell(
+            INSIDE[self.inside][0](self.width, dtype=dtype),
+            score=self.score,
+            units=UNITS + 3 if self.score == "additive" else UNITS,
+            hard=self.hard,
+        )
+        return keras_gates.AttentionRNN(
+            cell,
+            return_sequences=True,
+            return_state=True,
+            go_backwards=DIRECTIONS[direction],
+            dtype=dtype,
+        )
+
+    @cached_property
+    def oracle(self):
+        of_paper = oracles.bahdanau if self.score == "additive" else oracles.luong
+        return partial(of_paper, step=INSIDE[self.inside][1], hard=self.hard)
+
+
+SOFT = [Looking(*options) for options in product(("additive", "dot", "general"), INSIDE)]
+LOOKING = SOFT + [Looking(row.score, row.inside, hard=True) for row in SOFT]
+
+
+def named_after(rows):
+    return pytest.mark.parametrize("row", rows, ids=[f"{row}=NumPy after {row.source}" for row in rows])
+
+
+@pytest.mark.parametrize("mask, memory_mask", [("none", "none"), ("none", "holes"), ("holes", "holes")])
+@named_after(LOOKING)
+def test_attention_equals_transcription(row, mask, memory_mask):
+    """Outputs, final states and alignments in float32; a row without a position, and one without a step."""
+    problem, there = row.problem(mask), mask_of(memory_mask, time=POSITIONS)
+    oracle, layer = partial(row.oracle, memory_mask=there), row.layer()
+    answer = layer_answer(layer, problem, beside=["memory"], memory_mask=there)
+    assert_same(answer, transcribed(oracle, problem, gradients=False), 1e-5)
+
+    def looking(x, states):
+        _, new, gates = oracle(x, states, problem.weights)
+        return gates["alignment"], new, gates
+
+    x, memory, *states = (problem.arrays[name] for name in ("x", "memory", *problem.state_names))
+    alignments = layer.alignments(
+        x.astype("float32"),
+        memory.astype("float32"),
+        initial_state=[state.astype("float32") for state in states],
+        mask=problem.mask,
+        memory_mask=there,
+    )
+    expected = run(looking, x, states, problem.mask).outputs
+    np.testing.assert_allclose(alignments, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("direction, memory_mask", [("forwards", "none"), ("backwards", "holes")])
+@named_after(SOFT)
+def test_attention_equals_transcription_in_float64(row, direction, memory_mask):
+    """The gradients of every weight, of x, of the initial states and of the memory as well."""
+    problem, there = row.problem("holes", direction), mask_of(memory_mask, time=POSITIONS)
+    layer = row.layer("float64", direction)
+    answer = layer_answer(layer, problem, "float64", beside=["memory"], memory_mask=there)
+    assert_same(answer, transcribed(partial(row.oracle, memory_mask=there), problem), 1e-12)
