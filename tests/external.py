@@ -77,6 +77,24 @@ def keras_layer(kind, problem, **options):
     return layer_answer(layer, problem)
 
 
+def keras_attention(arrays, mask):
+    """What a query sees of a memory, and the alignment: `keras.layers.AdditiveAttention`, or `Attention`.
+
+    They are given the products with our matrices, as they have none of their own; their scale is our v.
+    """
+    query, memory = arrays["query"][:, None], arrays["memory"]
+    keys = memory @ arrays["memory_kernel"] if "memory_kernel" in arrays else memory
+    if "score_kernel" in arrays:
+        layer, query = keras.layers.AdditiveAttention(dtype=memory.dtype.name), query @ arrays["query_kernel"]
+        layer.build([query.shape, memory.shape, keys.shape])
+        given = [(layer.scale, arrays["score_kernel"])]
+    else:
+        layer, given = keras.layers.Attention(dtype=memory.dtype.name), []
+    with keras.StatelessScope(given):
+        seen, alignment = layer([query, memory, keys], mask=[None, mask], return_attention_scores=True)
+    return seen[:, 0], alignment[:, 0]
+
+
 # -------------------------------------------------------------------------- TensorFlow's block of an LSTM
 
 

@@ -13,17 +13,21 @@ from functools import cache, cached_property, partial
 from itertools import product
 
 import external
+import keras
 import numpy as np
 import oracles
 import pytest
-from external import IMPLEMENTATIONS, layer_answer
+import tensorflow as tf
+from external import IMPLEMENTATIONS, keras_attention, layer_answer
 from laws import ROWS
-from oracles import run
+from oracles import differentiate, run
 from problem import (
     BATCH,
     FEATURES,
     MASKS,
+    TIME,
     UNITS,
+    Answer,
     assert_same,
     mask_of,
     random_problem,
@@ -238,3 +242,86 @@ def test_attention_equals_transcription_in_float64(row, direction, memory_mask):
     layer = row.layer("float64", direction)
     answer = layer_answer(layer, problem, "float64", beside=["memory"], memory_mask=there)
     assert_same(answer, transcribed(partial(row.oracle, memory_mask=there), problem), 1e-12)
+
+
+def cotangent(values):
+    return np.random.default_rng(5).normal(size=values.shape)
+
+
+def keras_look(look, arrays):
+    """Answer of ``look(arrays)``, which gives what is seen and the alignment, in float64."""
+    arrays = {name: tf.constant(value, "float64") for name, value in arrays.items()}
+    with tf.GradientTape() as tape:
+        tape.watch(arrays)
+        seen, alignment = look(arrays)
+        loss = sum(tf.reduce_sum(part * cotangent(part)) for part in (seen, alignment))
+    gradients = {name: gradient.numpy() for name, gradient in tape.gradient(loss, arrays).items()}
+    return Answer(seen.numpy(), {"alignment": alignment.numpy()}, gradients)
+
+
+def numpy_look(look, arrays):
+    """The same of a transcription."""
+
+    def loss(arrays):
+        return sum(np.sum(part * cotangent(part)) for part in look(arrays))
+
+    seen, alignment = look(arrays)
+    return Answer(seen, {"alignment": alignment}, differentiate(loss, arrays))
+
+
+def with_weights(layer, arrays):
+    """A scope in which the weights of a layer are the arrays of their names."""
+    return keras.StatelessScope([(w, arrays[w.name]) for w in layer.trainable_weights if w.name in arrays])
+
+
+def looks_of(row, there, training=False):
+    """The arrays that one look depends on, the look of our cell, and its scores in NumPy."""
+    problem, layer = row.problem(), row.layer("float64")
+    names = ("query_kernel", "memory_kernel", "score_kernel", "memory")
+    arrays = {name: problem.arrays[name] for name in names if name in problem.arrays}
+    arrays["query"] = problem.arrays["h"]
+    layer.build((BATCH, TIME, FEATURES), memory_shape=arrays["memory"].shape)
+
+    def look(arrays):
+        with with_weights(layer.cell, arrays):
+            layer.cell.attend_to(arrays["memory"], there)
+            return layer.cell.look(arrays["query"], training=training)
+
+    return arrays, look, oracles.bahdanau_score if row.score == "additive" else oracles.luong_score
+
+
+@pytest.mark.parametrize(
+    "score",
+    ["additive", "dot", "general"],
+    ids=[
+        "AttentionCell(additive)=keras.layers.AdditiveAttention",
+        "AttentionCell(dot)=keras.layers.Attention",
+        "AttentionCell(general)=keras.layers.Attention",
+    ],
+)
+def test_look_equals(score):
+    """What one query sees: ours, the transcription, and Keras' layer, which wants a position in each row."""
+    there = mask_of("holes", time=POSITIONS) | (np.arange(BATCH) == BATCH - 1)[:, None]
+    arrays, look, scores = looks_of(Looking(score, "GRUCell"), there)
+    theirs = keras_look(partial(keras_attention, mask=there), arrays)
+    assert_same(keras_look(look, arrays), theirs, 1e-12)
+
+    def transcribed_look(arrays):
+        return oracles.attend(scores(arrays["query"], arrays), arrays["memory"], there)
+
+    assert_same(numpy_look(transcribed_look, arrays), theirs, 1e-12)
+
+
+@pytest.mark.parametrize("score", ["additive", "dot", "general"])
+def test_hard_attention_is_the_straight_through_estimator_in_training(score):
+    """A position was drawn; what is seen is what stands there, and the gradient that of the transcription."""
+    there = mask_of("holes", time=POSITIONS)
+    arrays, look, scores = looks_of(Looking(score, "GRUCell", hard=True), there, training=True)
+    ours = keras_look(look, arrays)
+    taken = ours.final["alignment"].round()
+    np.testing.assert_array_equal(taken.sum(-1), there.any(-1))
+
+    def transcribed_look(arrays):
+        return oracles.attend(scores(arrays["query"], arrays), arrays["memory"], there, hard=taken)
+
+    assert_same(ours, numpy_look(transcribed_look, arrays), 1e-12)
