@@ -468,6 +468,16 @@ def luong(x, states, weights, step, memory_mask=None, hard=False):
     return attentional, (*new, attentional), {**gates, "alignment": alpha}
 
 
+def hierarchical_attention(x, weights, mask=None):
+    """A sequence x (batch, time, features) in one vector, and the alignment.
+
+    u_t = tanh(W x_t + b), α = softmax(u_tᵀ u_w), s = Σ_t α_t x_t: Yang et al. 2016, "Hierarchical attention
+    networks for document classification", section 2.2. score_kernel is u_w.
+    """
+    u = np.tanh(x @ weights["kernel"] + weights["bias"])
+    return attend(u @ weights["score_kernel"], x, mask)
+
+
 # -------------------------------------------------------------------------------------------- the sequence
 
 

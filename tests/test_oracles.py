@@ -325,3 +325,22 @@ def test_hard_attention_is_the_straight_through_estimator_in_training(score):
         return oracles.attend(scores(arrays["query"], arrays), arrays["memory"], there, hard=taken)
 
     assert_same(ours, numpy_look(transcribed_look, arrays), 1e-12)
+
+
+@pytest.mark.parametrize(
+    "mask", MASKS, ids=[f"AttentionPooling=NumPy after Yang et al. 2016-{mask}" for mask in MASKS]
+)
+def test_pooling_equals_transcription(mask):
+    shapes = {"kernel": (FEATURES, UNITS), "bias": (UNITS,), "score_kernel": (UNITS,)}
+    arrays, mask = random_problem(shapes, {}).arrays, mask_of(mask)
+    layer = keras_gates.AttentionPooling(UNITS, return_alignments=True, dtype="float64")
+    layer.build(arrays["x"].shape)
+
+    def pool(arrays):
+        with with_weights(layer, arrays):
+            return layer(arrays["x"], mask=mask)
+
+    def transcribed_pool(arrays):
+        return oracles.hierarchical_attention(arrays["x"], arrays, mask)
+
+    assert_same(keras_look(pool, arrays), numpy_look(transcribed_pool, arrays), 1e-12)
