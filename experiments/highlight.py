@@ -7,6 +7,7 @@ Every form takes sentences, which are lists of `Token`s, and says in its docstri
 import colorsys
 import html
 import json
+import re
 import shutil
 from typing import NamedTuple
 
@@ -57,6 +58,11 @@ class Token(NamedTuple):
     text: str
     tag: str
     probability: float
+
+
+def split_words(line):
+    """The words and the punctuation of a line; what is split already, 's and n't included, stays so."""
+    return [match[0] for match in re.finditer(r"(?<!\S)['’]\w+(?!\S)|\w(?:\S*\w)?|([^\w\s])\1*", line)]
 
 
 def conll(sentences, code):

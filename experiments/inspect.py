@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import keras_gates
-from experiments import sentiment, tagging, training
+from experiments import highlight, sentiment, tagging, training
 from experiments.data import python_source, words
 from experiments.data.batches import pad
 from experiments.errors import InputError
@@ -63,10 +63,11 @@ class Reading(NamedTuple):
 
 def read_reviews(model, config, texts):
     """Words, and after each of them how probable the last label is, had the text ended there."""
-    longest = config["options"]["max_length"]
     cleaned = words.standardize(np.array(texts, object)).numpy()
-    tokens = [text.decode().split()[:longest] for text in cleaned]
-    ids = model.get_layer("words")(np.array(texts, object)).numpy()[:, :longest]
+    tokens = [text.decode().split() for text in cleaned]
+    if not all(tokens):
+        raise InputError(f"There is no word in the text {texts[tokens.index([])]!r}.")
+    ids = model.get_layer("words")(np.array(texts, object)).numpy()
     network = model.get_layer(sentiment.TASK)
     so_far = []
     for row, read in zip(ids, tokens, strict=True):
@@ -91,7 +92,7 @@ def read_code(model, config, texts):
 
 def read_sentences(model, config, texts):
     """Words; for each tag that the network gives, whether it gives it here."""
-    tokens = [tagging.split_words(text) for text in texts]
+    tokens = [highlight.split_words(text) for text in texts]
     inputs = pad(tokens, PADDING, object)
     tags = [row[: len(read)] for row, read in zip(model(inputs)["tags"].numpy(), tokens, strict=True)]
     found = sorted({tag.decode() for row in tags for tag in row})

@@ -4,26 +4,57 @@ import keras
 from keras import ops
 
 import keras_gates
+from keras_gates.running import running_max, running_mean
 
 POOLINGS = ("mean", "max", "attention", "last")
 
 
 @keras.saving.register_keras_serializable(package="experiments")
-class MaskedMaxPooling(keras.layers.Layer):
-    """The largest value of every feature over the steps that count: (batch, time, width) to (batch, width).
+class AtLeastOneStep(keras.layers.Layer):
+    """Ids (batch, time), with a step of padding where there is none: a text may hold no word at all."""
 
-    `keras.layers.GlobalMaxPooling1D` takes no mask, so padding could win.
+    def call(self, ids):
+        missing = ops.maximum(1 - ops.shape(ids)[1], 0)
+        return ops.concatenate([ids, ops.zeros((ops.shape(ids)[0], missing), ids.dtype)], axis=1)
+
+    def compute_output_spec(self, ids):
+        return keras.KerasTensor((ids.shape[0], None), ids.dtype)
+
+
+class MaskedPooling(keras.layers.Layer):
+    """Every feature in one number over the steps that count: (batch, time, width) to (batch, width).
+
+    Zero where none counts. Keras' own layers give NaN there, or let padding count.
     """
 
     supports_masking = True
 
-    def call(self, inputs, mask=None):
-        if mask is not None:
-            inputs = ops.where(ops.expand_dims(mask, -1), inputs, ops.full_like(inputs, -float("inf")))
-        return ops.max(inputs, axis=1)
-
     def compute_mask(self, inputs, mask=None):
         return None
+
+
+@keras.saving.register_keras_serializable(package="experiments")
+class MaskedMeanPooling(MaskedPooling):
+    def call(self, inputs, mask=None):
+        if mask is None:
+            return ops.mean(inputs, axis=1)
+        counts = ops.cast(mask, inputs.dtype)[..., None]
+        return ops.sum(inputs * counts, axis=1) / ops.maximum(ops.sum(counts, axis=1), 1)
+
+    def running(self, inputs, before, mask):
+        return running_mean(inputs, before, mask)
+
+
+@keras.saving.register_keras_serializable(package="experiments")
+class MaskedMaxPooling(MaskedPooling):
+    def call(self, inputs, mask=None):
+        if mask is None:
+            return ops.max(inputs, axis=1)
+        largest = ops.max(ops.where(mask[..., None], inputs, -float("inf")), axis=1)
+        return ops.where(ops.any(mask, axis=1)[:, None], largest, 0)
+
+    def running(self, inputs, before, mask):
+        return running_max(inputs, before, mask)
 
 
 def recurrent_pool(sequence, options):
@@ -34,7 +65,7 @@ def recurrent_pool(sequence, options):
     if options.pool == "last":
         return recurrent_stack(sequence, options, return_sequences=False)
     pooling = {
-        "mean": keras.layers.GlobalAveragePooling1D,
+        "mean": MaskedMeanPooling,
         "max": MaskedMaxPooling,
         "attention": keras_gates.AttentionPooling,
     }[options.pool]

@@ -24,18 +24,18 @@ def prepare(options):
     corpus = reviews.load(options.dataset, options.limit)
     vectorizer = words.vectorizer(corpus.train.texts, options.vocabulary)
     train, validation, test = (
-        batches_of(part, vectorizer, options, batch_size)
-        for part, batch_size in (
-            (corpus.train, options.batch_size),
-            (corpus.validation, EVALUATION_BATCH),
-            (corpus.test, EVALUATION_BATCH),
+        batches_of(part, vectorizer, max_length, batch_size, options.seed)
+        for part, max_length, batch_size in (
+            (corpus.train, options.max_length, options.batch_size),
+            (corpus.validation, options.max_length, EVALUATION_BATCH),
+            (corpus.test, None, EVALUATION_BATCH),  # as the saved model reads them, whole
         )
     )
     return training.Problem(
         train=train,
         validation=validation,
         model=network(vectorizer.vocabulary_size(), len(corpus.names), options),
-        serving=lambda model: serving(model, vectorizer, options.max_length),
+        serving=lambda model: serving(model, vectorizer),
         test=lambda model: measure(model, test, np.asarray(corpus.test.labels), len(corpus.names)),
         labels=corpus.names,
         facts={
@@ -46,14 +46,14 @@ def prepare(options):
     )
 
 
-def batches_of(part, vectorizer, options, batch_size):
-    ids = words.numbers(vectorizer, part.texts, options.max_length)
+def batches_of(part, vectorizer, max_length, batch_size, seed):
+    ids = words.numbers(vectorizer, part.texts, max_length)
     labels = np.asarray(part.labels, "int32")
 
     def collate(indices):
         return pad([ids[index] for index in indices]), labels[indices]
 
-    return Batches([len(row) for row in ids], collate, SIGNATURE, batch_size, options.seed)
+    return Batches([len(row) for row in ids], collate, SIGNATURE, batch_size, seed)
 
 
 def network(vocabulary, labels, options):
@@ -65,10 +65,10 @@ def network(vocabulary, labels, options):
     return keras.Model(ids, logits, name=TASK)
 
 
-def serving(model, vectorizer, max_length):
+def serving(model, vectorizer):
     """The model from raw texts (batch,) to the probability of each label (batch, labels)."""
     texts = keras.Input((), dtype="string", name="texts")
-    logits = model(vectorizer(texts)[:, :max_length])
+    logits = model(models.AtLeastOneStep(name="at_least_one_step")(vectorizer(texts)))
     return keras.Model(texts, keras.layers.Softmax(name="probabilities")(logits), name=TASK)
 
 
@@ -135,7 +135,11 @@ def train_parser():
         "all steps, or the output of the last one",
     )
     task.add_argument(
-        "--max-length", type=whole(2), default=400, help="words of a text that are read, from its start"
+        "--max-length",
+        type=whole(2),
+        default=400,
+        help="words of a text that are read in training, from its start; "
+        "the test and the saved model read all of them",
     )
     return parser
 

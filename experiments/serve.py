@@ -1,9 +1,11 @@
 """Serve a trained model of text over HTTP: `python -m experiments.serve RUN`, then open the page it names.
 
-- `POST /predict` with `{"texts": ["a film to remember"]}` answers for whole texts.
-- The WebSocket `/stream` takes words as they come and holds the state of its connection: `{"push": "a film"}`
-  (with `"gates": true` for what every gate does at the last word), `{"reset": true}`.
-- `/` is a page on which text is typed and the prediction and the gates move.
+- `POST /predict` with `{"texts": ["a film to remember"]}` answers for whole texts: the label and the
+  probability of each, or the tag of every token.
+- The WebSocket `/stream` takes words, or characters, as they come and holds the state of its connection:
+  `{"push": "a film"}`, `{"reset": true}`. A model that reads both ways cannot stream, and says so.
+- With `"gates": true` either tells what every gate does at the last token.
+- `/` is a page on which text is typed and the prediction and the gates move; `/model` tells it of the model.
 """
 
 import argparse
@@ -20,10 +22,11 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 import keras_gates
+from experiments import highlight
 
 MOST_BYTES = 64 * 1024
 MOST_TEXTS = 64
-MOST_TRACED_WORDS = 400
+MOST_TRACED = 400  # words or characters
 
 
 class RequestError(ValueError):
@@ -47,7 +50,11 @@ class Service:
         config = path / "config.json"
         told = json.loads(config.read_text(encoding="utf-8")) if is_run and config.is_file() else {}
         self.labels = self.served.metadata.get("classes") or told.get("labels")
-        self.served.signature("tokenize")
+        inputs = list(self.served.signature("serving_default").structured_input_signature[1].values())
+        if len(inputs) != 1 or inputs[0].dtype.name != "string":
+            raise ValueError(f"The model at {path} does not take text, so there is nothing to type.")
+        self.takes_words = inputs[0].shape.rank == 2
+        self.gap = "" if self.served.metadata.get("split") == "character" else " "
         # TensorFlow uses all cores for one answer; more answers at once would only wait for each other.
         self.turn = asyncio.Semaphore(2)
 
@@ -56,24 +63,77 @@ class Service:
         async with self.turn:
             return await asyncio.to_thread(function, *arguments)
 
-    def told(self, row):
-        """One row of outputs as JSON holds it: the label if there are names, and all numbers."""
-        row = np.asarray(row, "float64").reshape(-1)
+    def why_no_stream(self):
+        """Why the model cannot take a text bit by bit; None if it can."""
+        try:
+            self.served.signature("step")
+            self.served.signature("tokenize")
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def about(self):
+        """What the page needs to know."""
+        tags = [highlight.Token("", tag, 1.0) for tag in self.labels or []]
+        return {
+            "streams": self.why_no_stream() is None,
+            "by_character": not self.gap,
+            "colours": highlight.colours_of([tags]),
+        }
+
+    def split(self, text):
+        """The tokens of a text whose tags are told."""
+        if self.takes_words:
+            return highlight.split_words(text)
+        return text.split() if self.gap else list(text)
+
+    def told(self, outputs, text):
+        """What the model gives for a text, as JSON holds it.
+
+        A tag for each token; or the label, if there are names, and all probabilities. A model that answers
+        at each word answers here at the last.
+        """
+        if isinstance(outputs, dict) and {"tags", "probabilities"} <= outputs.keys():
+            tags, best = outputs["tags"].numpy()[0], outputs["probabilities"].numpy()[0].max(axis=-1)
+            tagged = zip(self.split(text), tags.tolist(), best.tolist(), strict=False)
+            return {
+                "tokens": [
+                    {"text": token, "tag": tag.decode(), "probability": probability}
+                    for token, tag, probability in tagged
+                ]
+            }
+        row = np.asarray(last_step(outputs), "float64").reshape(-1)
         probabilities = [1 - row[0], row[0]] if len(row) == 1 else row.tolist()
         best = int(np.argmax(probabilities))
         return {"label": self.labels[best] if self.labels else str(best), "outputs": probabilities}
 
-    def predict(self, texts):
-        """The answers for whole texts; a model that answers at each word answers here at the last."""
-        return [self.told(last_step(self.served([text]))) for text in texts]
+    def predict(self, texts, with_gates):
+        """The answers for whole texts."""
+        answers = [self.told(self.served(self.inputs(text)), text) for text in texts]
+        if with_gates:
+            for answer, text in zip(answers, texts, strict=True):
+                answer.update(self.gates(text))
+        return answers
 
-    def push(self, stream, words):
-        return self.told(last_step(stream.push(words)))
+    def inputs(self, text):
+        return [self.split(text)] if self.takes_words else [text]
+
+    def push(self, stream, text):
+        return self.told(stream.push(text), text)
 
     def gates(self, text):
-        """Every gate and state at the last word, by name."""
-        traced = self.served.trace([text])
-        return {name: np.round(x[0, -1], 4).tolist() for name, x in traced.items() if x.shape.rank == 3}
+        """Every gate and state at the last token, by name; nothing for a text that is too long."""
+        if len(self.split(text)) > MOST_TRACED:
+            return {}
+        outputs = self.served.signature("serving_default").structured_outputs
+        traced = self.served.trace(self.inputs(text))
+        last = {
+            name: x[0, -1].numpy()
+            for name, x in traced.items()
+            # a net that reads the letters of each word has a row for every word
+            if name not in outputs and x.shape.rank == 3 and x.shape[0] == 1
+        }
+        return {"gates": {name: np.round(x, 4).tolist() for name, x in last.items() if np.isfinite(x).all()}}
 
 
 def last_step(outputs):
@@ -113,8 +173,10 @@ async def predict(request):
             content += part
             if len(content) > MOST_BYTES:
                 raise RequestError(f"The message is larger than {MOST_BYTES} bytes.")
-        texts = checked_texts(parsed(bytes(content)))
-        return JSONResponse({"predictions": await service.run(service.predict, texts)})
+        message = parsed(bytes(content))
+        texts = checked_texts(message)
+        with_gates = bool(message.get("gates"))
+        return JSONResponse({"predictions": await service.run(service.predict, texts, with_gates)})
     except RequestError as error:
         return JSONResponse({"error": str(error)}, status_code=400)
 
@@ -138,31 +200,40 @@ async def stream(socket):
 
 
 class Conversation:
-    """What is kept of a connection: the state of its stream, and its words as far as gates can be shown."""
+    """What is kept of a connection: the state of its stream, and its text as far as gates can be shown."""
 
     def __init__(self, service):
         self.service = service
-        self.stream = service.served.stream()
-        self.words = []
+        self.why_not = service.why_no_stream()
+        self.stream = None if self.why_not else service.served.stream()
+        self.text = ""
 
     async def answer(self, message):
+        if self.why_not:
+            raise RequestError(f"{self.why_not} Ask /predict for whole texts.")
         if message.get("reset"):
             self.stream.reset()
-            self.words = []
-        words = message.get("push")
-        if words is None and message.get("reset"):
+            self.text = ""
+        pushed = message.get("push")
+        if pushed is None and message.get("reset"):
             return {"reset": True}
-        if not isinstance(words, str) or not words.strip():
+        gap = self.service.gap
+        if not isinstance(pushed, str) or not (pushed.strip() if gap else pushed):
             raise RequestError('Send {"push": "some words"} or {"reset": true}.')
         try:
-            told = await self.service.run(self.service.push, self.stream, words)
+            told = await self.service.run(self.service.push, self.stream, pushed)
         except ValueError as error:  # such as punctuation alone, which is no word
             raise RequestError(str(error)) from error
-        # one more than are traced is kept, to know that there were more
-        self.words = [*self.words, *words.split()][: MOST_TRACED_WORDS + 1]
-        if message.get("gates") and len(self.words) <= MOST_TRACED_WORDS:
-            told["gates"] = await self.service.run(self.service.gates, " ".join(self.words))
+        # beyond what is traced, nothing is kept but that it is beyond
+        tokens = self.service.split(f"{self.text}{gap}{pushed}" if self.text else pushed)
+        self.text = gap.join(tokens[: MOST_TRACED + 1])
+        if message.get("gates"):
+            told.update(await self.service.run(self.service.gates, self.text))
         return told
+
+
+async def about(request):
+    return JSONResponse(request.app.state.service.about())
 
 
 async def page(request):
@@ -177,6 +248,7 @@ def application(path):
     app = Starlette(
         routes=[
             Route("/", page),
+            Route("/model", about),
             Route("/predict", predict, methods=["POST"]),
             WebSocketRoute("/stream", stream),
         ]

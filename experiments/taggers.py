@@ -43,13 +43,12 @@ def serving(network, tags):
     It returns `tags` (batch, time), "" for padding, and `probabilities` (batch, time, tags) in the order of
     the argument `tags`.
     """
-    strings = keras.Input(network.input.shape[1:], dtype="string", name=network.input.name)
-    logits = network(strings)
+    logits = network.output
     answer = {
         "tags": TagNames(tags, name="tags")(logits),
         "probabilities": keras.layers.Activation("softmax", name="probabilities")(logits),
     }
-    return keras.Model(strings, answer, name=network.name)
+    return keras.Model(network.input, answer, name=network.name)
 
 
 def _tagger(strings, features, tags, options):

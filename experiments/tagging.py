@@ -305,7 +305,7 @@ def runs(model, text):
 
 def sentences_of(model, text):
     """The sentences, one a line of the text, as lists of tokens."""
-    sentences = [words for line in text.splitlines() if (words := split_words(line))]
+    sentences = [words for line in text.splitlines() if (words := highlight.split_words(line))]
     found = []
     for start in range(0, len(sentences), EVALUATION_BATCH):
         some = sentences[start : start + EVALUATION_BATCH]
@@ -317,11 +317,6 @@ def sentences_of(model, text):
                 [highlight.Token(word, tag.decode(), probability) for word, tag, probability in tokens]
             )
     return found
-
-
-def split_words(line):
-    """The words and the punctuation of a line; what is split already, 's and n't included, stays so."""
-    return [match[0] for match in re.finditer(r"(?<!\S)['’]\w+(?!\S)|\w(?:\S*\w)?|([^\w\s])\1*", line)]
 
 
 # -- the command line

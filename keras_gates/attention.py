@@ -355,11 +355,36 @@ class AttentionPooling(Configured, keras.layers.Layer):
         if mask is not None:
             mask = ops.cast(mask, "bool")
             inputs = ops.where(mask[..., None], inputs, 0)  # or a NaN in the padding would reach the sum
-        inner = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
-        scores = ops.sum(inner * self.score_kernel, axis=-1)
-        alignment = ops.cast(align(scores, mask), self.compute_dtype)
+        alignment = ops.cast(align(self._scores(inputs), mask), self.compute_dtype)
         pooled = ops.matmul(alignment[:, None], inputs)[:, 0]
         return (pooled, alignment) if self.return_alignments else pooled
+
+    def _scores(self, inputs):
+        inner = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
+        return ops.sum(inner * self.score_kernel, axis=-1)
+
+    def running(self, inputs, before, mask):
+        """The pooled steps so far, one step further: see `keras_gates.running`."""
+        score = self._scores(inputs)[:, None]
+        score = ops.cast(score, keras.backend.result_type(score.dtype, "float32"))
+        zero = ops.zeros_like(score)
+        highest, weight = before.get("highest", zero), before.get("weight", zero)
+        total = before.get("sum", ops.zeros_like(inputs))
+        # Weights and sum are those of α over e^highest, so that nothing overflows.
+        new_highest = ops.where(weight > 0, ops.maximum(highest, score), score)
+        shrink = ops.where(weight > 0, ops.exp(highest - new_highest), zero)
+        new = ops.exp(score - new_highest)
+        after = {
+            "highest": new_highest,
+            "weight": weight * shrink + new,
+            "sum": total * ops.cast(shrink, total.dtype) + inputs * ops.cast(new, total.dtype),
+        }
+        if mask is not None:
+            old = {"highest": highest, "weight": weight, "sum": total}
+            after = {name: ops.where(mask[:, None], after[name], old[name]) for name in after}
+        # e^0 of the highest is among the weights, so that any is at least one
+        pooled = after["sum"] / ops.cast(ops.maximum(after["weight"], 1), total.dtype)
+        return pooled, after
 
     def compute_mask(self, inputs, mask=None):
         return None

@@ -7,6 +7,7 @@ loops of its recurrent layers; so what is exported is the model and not a copy o
 
 import contextlib
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras import ops
 
 from keras_gates.introspect.probe import (
     attributes,
+    layers_by_place,
     levels_of,
     name_states,
     recurrent_layers,
@@ -22,6 +24,7 @@ from keras_gates.introspect.probe import (
 )
 from keras_gates.introspect.tracing import by_level
 from keras_gates.rnn import RNN
+from keras_gates.running import running_of
 from keras_gates.wrappers import WrapperCell
 
 
@@ -140,7 +143,8 @@ class Stepper:
     """A model taken one step at a time: what its recurrent layers carry comes in and goes out by name.
 
     Its layers run as they are, on sequences of one step, but for the recurrent ones, which start from the
-    states given. That this equals the whole sequence is tried out, layer by layer, when a stepper is made.
+    states given, and those that pool over time, which pool all steps so far. That this equals the whole
+    sequence is tried out, layer by layer, when a stepper is made.
 
     Args:
         model: a functional or sequential Keras model.
@@ -160,6 +164,7 @@ class Stepper:
         self.tokenizer = tokenizer_of(model)
         self.model, made = opened_in_time(model, self.tokenizer)
         self.layers = recurrent_layers(self.model)
+        self.pools = layers_by_place(self.model, lambda layer: running_of(layer) is not None)
         self.inputs = self._specified_inputs()
         self.carried = self._tried_out(made)
         if self.tokenizer is not None:
@@ -183,6 +188,9 @@ class Stepper:
                 # Bidirectional has a way of its own on a GPU, past the loops of its two layers.
                 stack.enter_context(attributes(layer, inner_loop=loop, use_cudnn=False))
                 stack.enter_context(without_dropout(layer))
+            for place, layer in self.pools.items():
+                pool = functools.partial(pool_one_step, place, layer, states, after)
+                stack.enter_context(attributes(layer, call=pool))
             outputs = model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
         return outputs, after
 
@@ -245,8 +253,17 @@ class Stepper:
             config["output_mode"] != "int"
             or config["ngrams"]
             or (config["output_sequence_length"] and not all_masked)
+            or not self._cuts_chunks_alike()
         ):
             raise _not_stepwise(self.tokenizer)
+
+    def _cuts_chunks_alike(self):
+        """Whether the tokens of a text are those of its words, or characters, one after another."""
+        chunks = self.tokenizer.get_vocabulary(include_special_tokens=False)[:2]
+        gap = "" if self.tokenizer.get_config()["split"] == "character" else " "
+        cut = [self.tokenizer([text])[0] for text in (gap.join(chunks), *chunks)]
+        whole, *parts = (ids[ids != 0].numpy().tolist() for ids in cut)
+        return whole == list(itertools.chain.from_iterable(parts))
 
 
 TRIED_STEPS = 4
@@ -255,10 +272,7 @@ TRIED_STEPS = 4
 def one_step(place, layer, before, after, sequences, initial_state, mask, training=False):
     """Stands in for the loop of a recurrent layer: the only step of `sequences`, from the states `before`."""
     start = named_states(place, layer, initial_state)
-    if not start.keys().isdisjoint(after):
-        raise NotStepwiseError(
-            f"The layer {layer.name!r} is called more than once, so its states have no name."
-        )
+    _check_called_once(layer, start, after)
     states = [before.get(name, start[name]) for name in start]
     output, new_states = layer.cell(sequences[:, 0], keras.tree.pack_sequence_as(initial_state, states))
     new_states = keras.tree.flatten(new_states)
@@ -271,6 +285,24 @@ def one_step(place, layer, before, after, sequences, initial_state, mask, traini
         new_states = [where_step(counts, new, old) for new, old in zip(new_states, states, strict=True)]
     after.update(zip(start, new_states, strict=True))
     return output, output[:, None], keras.tree.pack_sequence_as(initial_state, new_states)
+
+
+def pool_one_step(place, layer, before, after, inputs, mask=None):
+    """Stands in for a layer that pools over time: the only step of `inputs`, beside the states `before`."""
+    prefix = identifier(place, "")
+    carried = {name[len(prefix) :]: state for name, state in before.items() if name.startswith(prefix)}
+    pooled, carried = running_of(layer)(inputs[:, 0], carried, None if mask is None else mask[:, 0])
+    carried = {identifier(place, name): state for name, state in carried.items()}
+    _check_called_once(layer, carried, after)
+    after.update(carried)
+    return pooled
+
+
+def _check_called_once(layer, states, after):
+    if not states.keys().isdisjoint(after):
+        raise NotStepwiseError(
+            f"The layer {layer.name!r} is called more than once, so its states have no name."
+        )
 
 
 def named_states(place, layer, states):
@@ -362,7 +394,9 @@ def _agree(tensor, whole, steps):
         return np.array_equal(whole, steps)
     whole, steps = whole.astype("float64"), steps.astype("float64")
     tolerance = {"float16": 1e-2, "bfloat16": 1e-1}.get(tensor.dtype, 1e-4)
-    return np.allclose(whole, steps, rtol=0, atol=tolerance * max(1.0, np.abs(whole).max()))
+    finite = np.abs(whole)[np.isfinite(whole)]
+    atol = tolerance * max(1.0, finite.max(initial=0.0))
+    return np.allclose(whole, steps, rtol=0, atol=atol, equal_nan=True)
 
 
 def step_function(stepper):

@@ -214,6 +214,8 @@ def _about(model, metadata):
     for layer in model.layers:
         if isinstance(layer, keras.layers.TextVectorization):
             about["vocabulary"] = layer.get_vocabulary()
+            split = layer.get_config()["split"]
+            about["split"] = split if isinstance(split, str) else None
     try:
         json.dumps(metadata)
         return {**about, **(metadata or {})}

@@ -50,6 +50,11 @@ def table(tmp_path_factory):
     return write_table(tmp_path_factory.mktemp("data") / "reviews.csv", rows)
 
 
+def hear_interrupts():
+    """Whoever started the tests in the background may have had them ignore Ctrl-C, which is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments, module="experiments.sentiment", **options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # the script quietens TensorFlow by itself
@@ -60,7 +65,7 @@ def start(*arguments, module="experiments.sentiment", **options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
+        **{"preexec_fn": hear_interrupts, **options},
     )
 
 
@@ -318,10 +323,11 @@ def test_words():
     layer = words.vectorizer(["The film's <br />plot, the PLOT: ÉTÉ 1999!", "the end"], 100)
     vocabulary = layer.get_vocabulary()
     assert vocabulary[:3] == ["", "[UNK]", "the"]
-    assert set(vocabulary[3:]) == {"[START]", "plot", "films", "end", "été", "1999"}
-    first, second = words.numbers(layer, ["plot of THE end", ""], longest=4)
-    assert [vocabulary[number] for number in first] == ["[START]", "plot", "[UNK]", "the"]
-    assert [vocabulary[number] for number in second] == ["[START]"]
+    assert set(vocabulary[3:]) == {"plot", "films", "end", "été", "1999"}
+    first, second = words.numbers(layer, ["plot of THE end", "?!"], longest=3)
+    assert [vocabulary[number] for number in first] == ["plot", "[UNK]", "the"]
+    assert second.tolist() == []
+    assert words.numbers(layer, ["plot of THE end"], longest=None)[0].shape == (4,)
 
 
 def batches_of(lengths, batch_size=4, seed=0):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import keras_gates
+from experiments import models
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
@@ -458,7 +459,7 @@ def refused(name):
     outputs = {
         "bidirectional": lambda: keras.layers.Bidirectional(forth, name=name)(x),
         "backwards": lambda: keras_gates.LSTM(4, go_backwards=True, return_sequences=True, name=name)(x),
-        "average": lambda: keras.layers.GlobalAveragePooling1D(name=name)(forth(x)),
+        "kept_axis": lambda: keras.layers.GlobalAveragePooling1D(name=name, keepdims=True)(forth(x)),
         "same": lambda: keras.layers.Conv1D(4, 3, padding="same", name=name)(forth(x)),
         "narrow": lambda: keras.layers.Conv1D(4, 3, name=name)(forth(x)),
         "attention": lambda: keras.layers.Attention(name=name)([forth(x), x]),
@@ -469,14 +470,54 @@ def refused(name):
     return randomize(keras.Model(tokens, outputs))
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["bidirectional", "backwards", "average", "same", "narrow", "attention", "end_to_all", "decoder", "deep"],
-)
+FUTURE = "bidirectional backwards kept_axis same narrow attention end_to_all decoder deep"
+
+
+@pytest.mark.parametrize("name", FUTURE.split())
 def test_a_model_that_reads_the_future_is_refused_by_the_name_of_the_layer(name, tmp_path):
     with pytest.raises(ValueError, match=f"its layer '{name}' .* reads other steps than the one it is at"):
         keras_gates.export(refused(name), tmp_path / "model", "step")
     assert not list(tmp_path.iterdir())
+
+
+POOLINGS = [
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalMaxPooling1D,
+    keras_gates.AttentionPooling,
+    models.MaskedMeanPooling,
+    models.MaskedMaxPooling,
+]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS, ids=lambda pooling: pooling.__name__)
+@pytest.mark.parametrize("mask", [False, True], ids=["plain", "masked"])
+def test_pooling_over_time_runs_along_with_a_stream(pooling, mask, tmp_path):
+    tokens = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 4, mask_zero=mask)(tokens)
+    model = randomize(keras.Model(tokens, pooling(name="pool")(keras_gates.GRU(4, return_sequences=True)(x))))
+    keras_gates.export(model, tmp_path / "model")
+    served = keras_gates.load(tmp_path / "model")
+    given = np.array([[3, 1, 4, 1, 5], [2, 7, 0, 0, 0], [0, 0, 8, 0, 2], [0, 6, 0, 5, 3]])
+    by_step, in_chunks = served.stream(4), served.stream(4)
+    for t in range(5):
+        np.testing.assert_allclose(by_step.push(given[:, t]), model(given[:, : t + 1]), rtol=0, atol=1e-5)
+    in_chunks.push(given[:, :2])
+    np.testing.assert_allclose(in_chunks.push(given[:, 2:]), served(given), rtol=0, atol=1e-5)
+
+
+def test_a_tokenizer_that_cuts_chunks_otherwise_than_the_whole_is_refused(tmp_path):
+    model = sentiment_like(lambda texts: tf.strings.join(["start", texts], separator=" "))
+    with pytest.raises(ValueError, match="its layer 'tokens'"):
+        keras_gates.export(model, tmp_path / "model", "step")
+    keras_gates.export(sentiment_like(None), tmp_path / "model", "step")
+
+
+def sentiment_like(standardize):
+    vectorize = keras.layers.TextVectorization(standardize=standardize, name="tokens")
+    vectorize.adapt(TEXTS)
+    inputs = keras.Input((), dtype="string")
+    x = keras.layers.Embedding(20, 4, mask_zero=True)(vectorize(inputs))
+    return keras.Model(inputs, keras_gates.GRU(3)(x))
 
 
 def test_by_default_a_model_gets_the_endpoints_it_can_have(tmp_path):

@@ -10,16 +10,21 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-import keras_gates
-
-websockets = pytest.importorskip("websockets")
+pytest.importorskip("websockets")
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
+
+import websockets
+
+import keras_gates
+from experiments import serve, taggers
+
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the server runs TensorFlow", allow_module_level=True)
 
@@ -191,6 +196,68 @@ def test_memory_does_not_grow_over_ten_thousand_messages(server):
     before = server.kilobytes()
     asyncio.run(talk(10_000))
     assert server.kilobytes() - before < 4_000
+
+
+CODE = "def f(x):  # half\n    return x / 2\n"
+
+
+def tagger(path, **options):
+    """A tagger of characters or words, exported; and what it computes."""
+    sizes = {"units": 3, "embedding": 4, "character_embedding": 4, "character_units": 3, "layers": 1}
+    options = SimpleNamespace(cell="gru", dropout=0.0, word_dropout=0.0, residual=False, **sizes, **options)
+    alphabet = sorted(set(CODE))
+    if options.reads == "words":
+        network = taggers.word_network(["film", "good"], alphabet, 2, options)
+    else:
+        network = taggers.text_network(alphabet, 2, options)
+    model = taggers.serving(network, ["B-X", "O"])
+    keras_gates.export(model, path)
+    return serve.Service(path), model
+
+
+def test_a_tagger_that_reads_both_ways_answers_for_whole_texts_alone(tmp_path):
+    service, model = tagger(tmp_path / "model", reads="words", bidirectional=True)
+    assert service.about()["streams"] is False
+    (told,) = service.predict(["A good film."], with_gates=True)
+    assert [token["text"] for token in told["tokens"]] == ["A", "good", "film", "."]
+    answer = model(keras.ops.convert_to_tensor([["A", "good", "film", "."]]))
+    assert [token["tag"] for token in told["tokens"]] == [tag.decode() for tag in answer["tags"].numpy()[0]]
+    assert {name.rpartition("_")[0] for name in told["gates"]} == {
+        "both_ways_1_forward",
+        "both_ways_1_backward",
+    }
+    with pytest.raises(serve.RequestError, match=r"its layer .* reads other steps .* Ask /predict"):
+        asyncio.run(serve.Conversation(service).answer({"push": "a"}))
+
+
+def test_a_tagger_that_reads_forwards_tags_characters_as_they_come(tmp_path):
+    service, model = tagger(tmp_path / "model", reads="characters", bidirectional=False)
+    assert service.about()["streams"] and service.about()["by_character"]
+
+    async def talk():
+        conversation = serve.Conversation(service)
+        return [
+            await conversation.answer({"push": piece, "gates": True}) for piece in (CODE[:5], " ", CODE[6:])
+        ]
+
+    told = asyncio.run(talk())
+    tokens = [token for answer in told for token in answer["tokens"]]
+    assert "".join(token["text"] for token in tokens) == CODE[:5] + " " + CODE[6:]
+    answer = model(keras.ops.convert_to_tensor([CODE[:5] + " " + CODE[6:]]))
+    assert [token["tag"].encode() for token in tokens] == answer["tags"].numpy()[0].tolist()
+    np.testing.assert_allclose(
+        [token["probability"] for token in tokens],
+        answer["probabilities"].numpy()[0].max(axis=-1),
+        rtol=0,
+        atol=1e-5,
+    )
+    assert told[0]["gates"].keys() == told[2]["gates"].keys() == {"gru_1_u", "gru_1_r", "gru_1_n", "gru_1_h"}
+
+
+def test_a_model_that_takes_no_text_is_one_sentence(tmp_path):
+    keras_gates.export(keras.Sequential([keras.Input((None, 3)), keras_gates.GRU(2)]), tmp_path / "model")
+    with pytest.raises(ValueError, match="does not take text"):
+        serve.Service(tmp_path / "model")
 
 
 def test_a_model_that_cannot_be_served_is_one_sentence(tmp_path):

@@ -609,7 +609,7 @@ def test_predict_bad_input(python_run, capsys, text, sentence):
     ],
 )
 def test_split_words(line, words):
-    assert tagging.split_words(line) == words.split()
+    assert highlight.split_words(line) == words.split()
 
 
 def test_pages_escape_what_they_show():

@@ -7,8 +7,8 @@ POOL = 50  # batches that are sorted by length together: enough to pad little, f
 
 
 def pad(sequences, value=0, dtype="int32"):
-    """Sequences side by side, padded to the longest: (len(sequences), longest, …)."""
-    longest = max(map(len, sequences))
+    """Sequences side by side, padded to the longest, to one step at least: (len(sequences), longest, …)."""
+    longest = max(1, *map(len, sequences))
     padded = np.full((len(sequences), longest, *np.shape(sequences[0])[1:]), value, dtype)
     for row, sequence in zip(padded, sequences, strict=True):
         row[: len(sequence)] = sequence

@@ -5,7 +5,6 @@ import numpy as np
 import tensorflow as tf
 
 BATCH = 1024
-START = "[START]"  # opens every text, so that no text is without a step to read
 
 
 @keras.saving.register_keras_serializable(package="experiments")
@@ -14,8 +13,7 @@ def standardize(texts):
     texts = tf.strings.lower(texts, encoding="utf-8")
     texts = tf.strings.regex_replace(texts, r"<[^>]*>", " ")
     texts = tf.strings.regex_replace(texts, r"['’]", "")
-    texts = tf.strings.regex_replace(texts, r"[^\pL\pM\pN]+", " ")
-    return tf.strings.join([START, texts], separator=" ")
+    return tf.strings.regex_replace(texts, r"[^\pL\pM\pN]+", " ")
 
 
 def vectorizer(texts, vocabulary):
@@ -26,10 +24,10 @@ def vectorizer(texts, vocabulary):
 
 
 def numbers(layer, texts, longest):
-    """The ids of every text, each an int32 array of at most `longest`."""
+    """The ids of every text, each an int32 array of at most `longest`; of any length where that is None."""
     found = []
     for start in range(0, len(texts), BATCH):
         padded = layer(tf.constant(texts[start : start + BATCH])).numpy().astype("int32")
-        lengths = np.minimum(np.count_nonzero(padded, axis=1), longest)  # 0 is padding, never a word
-        found += [row[:length] for row, length in zip(padded, lengths, strict=True)]
+        lengths = np.count_nonzero(padded, axis=1)  # 0 is padding, never a word
+        found += [row[:length][:longest] for row, length in zip(padded, lengths, strict=True)]
     return found

@@ -29,10 +29,7 @@ def recurrent_layers(model):
     """
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"Expected a Keras model or layer; got {model!r} of type {type(model).__name__}.")
-    found = {}
-    for place, layer in _walk(model, ()):
-        if not any(layer is other for other in found.values()):
-            found[unused(place, found)] = layer
+    found = layers_by_place(model, lambda layer: isinstance(layer, keras.layers.RNN))
     if not found:
         raise UnreadableModelError(
             f"Nothing in {type(model).__name__} {model.name!r} is recurrent: it holds no keras.layers.RNN."
@@ -40,12 +37,21 @@ def recurrent_layers(model):
     return found
 
 
-def _walk(layer, path):
-    if isinstance(layer, keras.layers.RNN):
+def layers_by_place(model, wanted):
+    """The layers in a model for which `wanted(layer)` holds, each once, by their places."""
+    found = {}
+    for place, layer in _walk(model, (), wanted):
+        if not any(layer is other for other in found.values()):
+            found[unused(place, found)] = layer
+    return found
+
+
+def _walk(layer, path, wanted):
+    if wanted(layer):
         yield "/".join(path) or layer.name, layer
         return
     for label, child in _children(layer):
-        yield from _walk(child, (*path, label))
+        yield from _walk(child, (*path, label), wanted)
 
 
 def _children(layer):
