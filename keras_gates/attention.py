@@ -24,7 +24,7 @@ def align(scores, mask=None):
 class AttentionCell(WrapperCell):
     r"""A cell that looks at a memory of vectors m_1 … m_J in each step.
 
-    `score="additive"` (Bahdanau et al. 2015): it looks with its last output, then steps with what it saw.
+    `score="additive"` (Bahdanau et al. 2015): it looks with its state h, then steps with what it saw.
 
         e_j = v · tanh(W_q h + W_m m_j)        α = softmax(e)        a = Σ_j α_j m_j
         h', s' = cell([x, a], s)
@@ -37,8 +37,8 @@ class AttentionCell(WrapperCell):
         a' = tanh(W_a [Σ_j α_j m_j, y])
 
     Soft attention takes the sum over all positions. Hard attention takes one: drawn from α in training,
-    where the gradient passes as if α had been taken (straight-through estimator), the most probable at
-    inference.
+    where the gradient passes as if α had been taken (straight-through estimator, Bengio et al. 2013, instead
+    of the REINFORCE of Xu et al. 2015), the most probable at inference.
 
     The memory and its mask are given for a whole sequence at once, by `AttentionRNN`. Reports the
     gates of the cell inside, and `alignment`: α, or the position taken, shape `(batch, J)`.
@@ -61,7 +61,8 @@ class AttentionCell(WrapperCell):
 
     source = (
         "Bahdanau, Cho & Bengio 2015, Neural machine translation by jointly learning to align and translate; "
-        "Luong, Pham & Manning 2015, Effective approaches to attention-based neural machine translation"
+        "Luong, Pham & Manning 2015, Effective approaches to attention-based neural machine translation; "
+        "Xu et al. 2015, Show, attend and tell (hard)"
     )
 
     def __init__(
