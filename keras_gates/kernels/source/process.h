@@ -9,10 +9,13 @@
 
 namespace gates {
 
+class Worker;
+
 struct Process {
   std::mutex mutex;                  // guards what follows
   std::condition_variable released;  // some threads have finished
   int running = 0;                   // threads at work
+  Worker* idle = nullptr;            // threads that wait for work
   std::vector<Block> store;          // memory not in use
   size_t stored = 0;                 // its bytes
 };

@@ -3,13 +3,52 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 #include "process.h"
 
 namespace gates {
+
+// A thread that is kept from call to call: where the cores are busy, the system can take milliseconds to let a
+// new one run, but wakes one that waits at once. It never ends; nobody needs to know when the process does.
+class Worker {
+ public:
+  // Throws std::system_error where the system gives no thread.
+  Worker() { std::thread([this] { work(); }).detach(); }
+
+  void start(std::function<void()> job) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    job_ = std::move(job);
+    changed_.notify_all();
+  }
+
+  void wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return !job_; });
+  }
+
+  Worker* next = nullptr;  // in a list of workers
+
+ private:
+  void work() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return bool(job_); });
+      lock.unlock();
+      job_();
+      lock.lock();
+      job_ = nullptr;
+      changed_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::function<void()> job_;  // empty while there is nothing to do
+};
+
 namespace {
 
 int start_running(int wanted) {
@@ -39,24 +78,59 @@ int available_threads() {
   return std::max(1, count);
 }
 
-void run_on_threads(int wanted, const std::function<void(int, int)>& work) {
-  const int granted = start_running(std::max(1, wanted));
-  std::vector<std::thread> others;
-  std::atomic<int> started{0};  // 0 until it is known how many threads there are
+namespace {
+
+// A list of up to so many workers that have nothing to do, those that are new among them; how many they are.
+Worker* take_workers(int wanted, int& count) {
+  Worker* taken = nullptr;
+  const auto add = [&](Worker* worker) {
+    worker->next = taken;
+    taken = worker;
+    count++;
+  };
+  Process& p = process();
+  {
+    std::lock_guard<std::mutex> lock(p.mutex);
+    while (count < wanted && p.idle) {
+      Worker* const first = p.idle;
+      p.idle = first->next;
+      add(first);
+    }
+  }
   try {
-    others.reserve(granted);
-    for (int thread = 1; thread < granted; thread++)
-      others.emplace_back([&, thread] {
-        while (!started.load(std::memory_order_acquire)) std::this_thread::yield();
-        work(thread, started.load(std::memory_order_relaxed));
-      });
+    while (count < wanted) add(new Worker);
   } catch (const std::exception&) {
     // The system gives no more threads: those there are share the work.
   }
-  const int threads = 1 + int(others.size());
-  started.store(threads, std::memory_order_release);
+  return taken;
+}
+
+void return_workers(Worker* workers) {
+  Process& p = process();
+  std::lock_guard<std::mutex> lock(p.mutex);
+  while (workers) {
+    Worker* const rest = workers->next;
+    workers->next = p.idle;
+    p.idle = workers;
+    workers = rest;
+  }
+}
+
+}  // namespace
+
+void run_on_threads(int wanted, const std::function<void(int, int)>& work) {
+  const int granted = start_running(std::max(1, wanted));
+  int count = 0;
+  Worker* const workers = take_workers(granted - 1, count);
+  const int threads = 1 + count;
+  int thread = 0;
+  for (Worker* worker = workers; worker; worker = worker->next) {
+    thread++;
+    worker->start([&work, thread, threads] { work(thread, threads); });
+  }
   work(0, threads);
-  for (std::thread& other : others) other.join();
+  for (Worker* worker = workers; worker; worker = worker->next) worker->wait();
+  return_workers(workers);
   stop_running(granted);
 }
 
