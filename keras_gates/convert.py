@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_gates.attention import AttentionRNN
 from keras_gates.cell import check_choice, check_size
 from keras_gates.endpoints import (
     Stepper,
@@ -191,6 +192,12 @@ def _identity(inner, outer):
 def _with_places(model, recurrent):
     inner, inputs = _from_tokens(model)
     layers = recurrent_layers(inner)
+    for layer in layers.values():
+        if isinstance(layer, AttentionRNN):
+            raise ValueError(
+                f"The layer {layer.name!r} looks at a memory in every step, which has no translation to ONNX "
+                "here; to_litert takes it."
+            )
 
     def serve(*tensors):
         with contextlib.ExitStack() as stack:

@@ -245,17 +245,19 @@ class Translator:
             name: operation.get_attr(f"{name}_mask")
             for name in ("ellipsis", "new_axis", "begin", "end", "shrink_axis")
         }
-        if masks["ellipsis"] and masks["new_axis"]:
-            raise UnknownOperationError(f"The slice {operation.name} has no translation to ONNX here.")
-        passed_over = operation.inputs[0].shape.rank - (len(begin) - 1)
-        cut, new, gone, axis = [], [], [], 0
+        taking = [k for k in range(len(begin)) if not (masks["ellipsis"] | masks["new_axis"]) & (1 << k)]
+        passed_over = operation.inputs[0].shape.rank - len(taking)
+        cut, new, gone = [], [], []
+        axis, axis_out = 0, 0  # where in the input and in the output an entry stands
         for k in range(len(begin)):
             bit = 1 << k
             if masks["ellipsis"] & bit:
                 axis += passed_over
+                axis_out += passed_over
                 continue
             if masks["new_axis"] & bit:
-                new.append(k)
+                new.append(axis_out)
+                axis_out += 1
                 continue
             shrink = bool(masks["shrink_axis"] & bit)
             step = 1 if shrink else int(stride[k])
@@ -271,6 +273,7 @@ class Translator:
                     stop = last if step > 0 else -last
             cut.append((start, stop, axis, step))
             axis += 1
+            axis_out += not shrink
         x = inputs[0]
         cut = [piece for piece in cut if piece != (0, np.iinfo("int64").max, piece[2], 1)]
         if cut:
@@ -280,9 +283,7 @@ class Translator:
         if gone:
             x = self.node("Squeeze", [x, self.constant(np.array(gone, "int64"))])
         if new:
-            # among the axes that are left, those that vanished before it count no more
-            at = [k - sum(1 for j in range(k) if masks["shrink_axis"] & (1 << j)) for k in new]
-            x = self.node("Unsqueeze", [x, self.constant(np.array(at, "int64"))])
+            x = self.node("Unsqueeze", [x, self.constant(np.array(new, "int64"))])
         return x
 
     def _Sum(self, operation, inputs):

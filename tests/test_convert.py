@@ -12,6 +12,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("graphs are made with the TensorFlow backend", allow_module_level=True)
 
+from experiments import models  # noqa: E402
 from keras_gates.convert import to_litert, to_onnx  # noqa: E402
 
 NATIVE = {"lstm": "LSTM", "peephole": "LSTM", "coupled": "LSTM", "gru": "GRU", "simple": "RNN"}
@@ -166,6 +167,47 @@ def stepped_in_litert(path):
     return result["outputs"]
 
 
+SLICES = {
+    "new last axis": lambda x: x[..., None],
+    "new axis after one that vanishes": lambda x: x[:, 0, None, 1:],
+    "new axis in the middle": lambda x: x[:, None, ..., -1],
+    "backwards": lambda x: x[:, ::-1, :2],
+}
+
+
+@pytest.mark.parametrize("cut", SLICES.values(), ids=SLICES)
+def test_onnx_of_slices(cut, tmp_path):
+    inputs = keras.Input((None, 4))
+    cut_up = keras.layers.Lambda(cut)(keras_gates.GRU(4, return_sequences=True)(inputs))
+    model, path = randomize(keras.Model(inputs, cut_up)), tmp_path / "model.onnx"
+    to_onnx(model, path)
+    x = normal(2, 6, 4)
+    np.testing.assert_allclose(session(path).run(None, {"inputs": x})[0], model(x), rtol=0, atol=1e-5)
+
+
+POOLINGS = [
+    keras.layers.GlobalAveragePooling1D,
+    keras_gates.AttentionPooling,
+    models.MaskedMeanPooling,
+    models.MaskedMaxPooling,
+]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS, ids=lambda pooling: pooling.__name__)
+def test_pooled_sequences_whole_and_step_by_step(pooling, tmp_path):
+    tokens = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 4, mask_zero=True)(tokens)
+    model = randomize(keras.Model(tokens, pooling()(keras_gates.GRU(4, return_sequences=True)(x))))
+    to_onnx(model, tmp_path / "serve.onnx")
+    to_onnx(model, tmp_path / "step.onnx", "step")
+    to_litert(model, tmp_path / "step.tflite", "step", batch_size=len(IDS))
+    expected = model(IDS).numpy()
+    (whole,) = session(tmp_path / "serve.onnx").run(None, {"inputs": IDS})
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(stepped_in_onnx(tmp_path / "step.onnx"), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(stepped_in_litert(tmp_path / "step.tflite"), expected, rtol=0, atol=1e-4)
+
+
 def test_a_model_of_text_is_converted_from_its_tokens_on(tmp_path):
     vectorize = keras.layers.TextVectorization(max_tokens=9)
     vectorize.adapt(["a good film", "a bad film"])
@@ -185,6 +227,11 @@ def test_what_cannot_be_converted_is_said(tmp_path):
     with pytest.raises(ValueError, match="`endpoint` must be one of 'serve', 'step'; got 'trace'"):
         to_onnx(model, tmp_path / "model", "trace")
     inputs = keras.Input((None, 3))
+    memory = keras.Input((None, 2))
+    decoder = keras_gates.AttentionRNN(keras_gates.AttentionCell(keras_gates.GRUCell(4)), name="decoder")
+    looking = keras.Model([inputs, memory], decoder(inputs, memory=memory))
+    with pytest.raises(ValueError, match="'decoder' looks at a memory in every step"):
+        to_onnx(looking, tmp_path / "model")
     strange = keras.Model(inputs, keras.ops.arctan(keras_gates.LSTM(4)(inputs)))
     with pytest.raises(ValueError, match=r"operation Atan .* has no translation to ONNX"):
         to_onnx(strange, tmp_path / "model")
