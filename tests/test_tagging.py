@@ -204,6 +204,18 @@ def test_treebank_without_the_tokens_that_are_no_words(monkeypatch):
     assert treebanks.read("universal_dependencies/xx_tiny", "xpos").names == ("RB", "VB")
 
 
+@pytest.mark.parametrize(
+    ("dataset", "sentence"),
+    [
+        ("universal_dependencies/en_ewtt", r"has no en_ewtt: there are en_ewt, .* in all"),
+        ("universal_dependencies", r"has many parts; name one of them: there are af_afribooms, .* in all"),
+    ],
+)
+def test_an_unknown_treebank_is_one_sentence(dataset, sentence):
+    with pytest.raises(InputError, match=rf"^--dataset {dataset} {sentence}\.$"):
+        treebanks.read(dataset)
+
+
 class Treebank:
     """As tensorflow-datasets gives them: a word beside its parts, and an empty example at the end."""
 
