@@ -216,6 +216,12 @@ def test_an_unknown_treebank_is_one_sentence(dataset, sentence):
         treebanks.read(dataset)
 
 
+def test_a_dataset_of_one_part_needs_no_name_for_it():
+    tfds = pytest.importorskip("tensorflow_datasets")
+    for name in "imdb_reviews", "conll2003":
+        prepared.check_part(name, tfds.builder_cls(name))
+
+
 class Treebank:
     """As tensorflow-datasets gives them: a word beside its parts, and an empty example at the end."""
 

@@ -14,7 +14,7 @@ def builder(name):
         raise InputError(
             f"--dataset {name} needs tensorflow-datasets: pip install keras_gates[experiments] ({error})."
         ) from error
-    _check_config(name, tfds.builder_cls(name.partition("/")[0]))
+    check_part(name, tfds.builder_cls(name.partition("/")[0]))
     found = tfds.builder(name)
     if found.info.splits:
         return found
@@ -32,14 +32,12 @@ def builder(name):
     return found
 
 
-def _check_config(name, builder_class):
-    """Raise an InputError unless a dataset of many configs is named with one that it has."""
-    configs = list(builder_class.builder_configs)
-    _, _, config = name.partition("/")
-    if not configs or config.partition(":")[0] in configs:
+def check_part(name, builder_class):
+    """Raise an InputError if the dataset has several parts, and the name is that of none."""
+    parts = list(builder_class.builder_configs)
+    _, _, part = name.partition("/")
+    if len(parts) < 2 or part.partition(":")[0] in parts:
         return
-    like = difflib.get_close_matches(config, configs, 5, cutoff=0) if config else configs[:5]
-    what = f"has no {config}" if config else "has many parts; name one of them"
-    raise InputError(
-        f"--dataset {name} {what}: there are {', '.join(like)} and others, {len(configs)} in all."
-    )
+    like = ", ".join(difflib.get_close_matches(part, parts, 5, cutoff=0) if part else parts[:5])
+    what = f"has no {part}" if part else "has many parts; name one of them"
+    raise InputError(f"--dataset {name} {what}: there are {like} and others, {len(parts)} in all.")
