@@ -33,7 +33,11 @@ SHAPES = ["32x100x128x128", "64x200x64x256", "32x200x128x64"]
 CELLS = ["simple", "lstm", "peephole", "coupled", "gru"]
 NEAREST = {"simple": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 TORCH = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
-PRODUCTS = {"simple": 1, "lstm": 4, "peephole": 4, "coupled": 3, "gru": 3}  # gates in the matrix products
+# Gates in the matrix products; a cell without kernels is not worth measuring.
+PRODUCTS = {
+    "simple": 1, "lstm": 4, "peephole": 4, "coupled": 3, "gru": 3,
+    "NIG": 3, "NFG": 3, "NOG": 3, "NIAF": 4, "NOAF": 4,
+}  # fmt: skip
 KERNELS, PLAIN, KERAS, JIT, PYTORCH = "kernels", "plain", "Keras", "Keras, jit", "PyTorch"
 
 
@@ -212,7 +216,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cells", nargs="+", choices=CELLS, default=CELLS)
+    parser.add_argument("--cells", nargs="+", choices=PRODUCTS, default=CELLS)
     parser.add_argument("--shapes", nargs="+", type=parse_shape, default=[parse_shape(s) for s in SHAPES])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", help="where to write the figures")

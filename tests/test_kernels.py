@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(
 TOLERANCE = 2e-5
 CELLS = {
     "simple": keras_gates.SimpleRNNCell,
+    "simple relu": lambda units, **a: keras_gates.SimpleRNNCell(units, activation="relu", **a),
     "lstm": keras_gates.LSTMCell,
     "no bias": lambda units, **a: keras_gates.LSTMCell(units, use_bias=False, **a),
     "peephole": keras_gates.PeepholeLSTMCell,
@@ -30,10 +31,17 @@ CELLS = {
     "peephole previous": lambda units, **a: keras_gates.PeepholeLSTMCell(
         units, output_peephole="previous", **a
     ),
+    "peephole linear": lambda units, **a: keras_gates.PeepholeLSTMCell(units, activation="linear", **a),
+    **{name: keras_gates.ODYSSEY[name] for name in ("NIG", "NFG", "NOG", "NIAF", "NOAF")},
+    "NIG previous": lambda units, **a: keras_gates.ODYSSEY["NIG"](
+        units, peepholes=("o",), output_peephole="previous", **a
+    ),
+    "NOG bare": lambda units, **a: keras_gates.ODYSSEY["NOG"](units, peepholes=(), **a),
     "coupled": keras_gates.CoupledLSTMCell,
     "coupled peephole": lambda units, **a: keras_gates.CoupledLSTMCell(units, peepholes=("f", "o"), **a),
     "gru": keras_gates.GRUCell,
     "gru write": lambda units, **a: keras_gates.GRUCell(units, update="write", **a),
+    "gru linear": lambda units, **a: keras_gates.GRUCell(units, activation="linear", **a),
     "gru before": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, **a),
     "gru before write": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, update="write", **a),
 }
@@ -184,14 +192,14 @@ def test_kernels_serve_when_they_should():
 @pytest.mark.parametrize(
     "cell",
     [
-        keras_gates.LSTMCell(4, activation="relu"),
+        keras_gates.LSTMCell(4, activation="softsign"),
         keras_gates.LSTMCell(4, recurrent_activation="hard_sigmoid"),
         keras_gates.LSTMCell(4, dtype="float64"),
         keras_gates.LSTMCell(4, dtype="mixed_bfloat16"),
         keras_gates.PeepholeLSTMCell(4, peephole="full"),
         type("Other", (keras_gates.LSTMCell,), {})(4),
     ],
-    ids=["relu", "hard sigmoid", "float64", "bfloat16", "full peepholes", "subclass"],
+    ids=["softsign", "hard sigmoid", "float64", "bfloat16", "full peepholes", "subclass"],
 )
 def test_other_cells_take_the_plain_path(cell):
     assert kernels.describe(cell) is None
@@ -380,11 +388,11 @@ def test_inputs_are_checked():
         "x": (2, 3, 4), "kernel": (4, 20), "recurrent_kernel": (5, 20), "bias": (20,), "peepholes": (0, 5),
         "h": (2, 5), "c": (2, 5), "recurrent_mask": (0,),
     }  # fmt: skip
-    flags = ("reset_after", "update_writes", "output_previous", "go_backwards", "zero_output_for_mask")
+    flags = ("go_backwards", "zero_output_for_mask")
     arguments = {
         **{name: tf.zeros(shape) for name, shape in shapes.items()},
         **dict.fromkeys(flags, False), "mask": tf.zeros((0,), "bool"), "guard": operation.guard(),
-        "cell": "lstm", "peephole_gates": "", "keep_tape": True, "return_sequences": True, "threads": 0,
+        **kernels.cells.DEFAULTS, "cell": "lstm", "keep_tape": True, "return_sequences": True, "threads": 0,
     }  # fmt: skip
     forward = operation.library().keras_gates_forward
     forward(**arguments)

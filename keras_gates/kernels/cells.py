@@ -4,10 +4,33 @@ import keras
 
 from keras_gates.gru import GRUCell
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
-from keras_gates.odyssey import CoupledPeepholeLSTMCell
+from keras_gates.odyssey import (
+    CoupledPeepholeLSTMCell,
+    NoForgetGateLSTMCell,
+    NoInputActivationLSTMCell,
+    NoInputGateLSTMCell,
+    NoOutputActivationLSTMCell,
+    NoOutputGateLSTMCell,
+)
 from keras_gates.simple import SimpleRNNCell
 
-_DEFAULTS = {"peephole_gates": "", "reset_after": False, "update_writes": False, "output_previous": False}
+DEFAULTS = {
+    "activation": "tanh",
+    "output_activation": "tanh",
+    "peephole_gates": "",
+    "reset_after": False,
+    "update_writes": False,
+    "output_previous": False,
+}
+_ACTIVATIONS = {
+    "tanh": keras.activations.tanh,
+    "linear": keras.activations.linear,
+    "relu": keras.activations.relu,
+}
+
+
+def _activation(function):
+    return next((name for name, known in _ACTIVATIONS.items() if function is known), None)
 
 
 def _simple(cell):
@@ -15,17 +38,19 @@ def _simple(cell):
 
 
 def _lstm(cell):
-    return {"cell": "lstm"}
+    return {"cell": "lstm", "output_activation": _activation(cell.activation)}
 
 
-def _with_peepholes(name):
+def _with_peepholes(name, **departures):
     def described(cell):
         if cell.peephole != "diagonal":
             return None
         return {
             "cell": name,
+            "output_activation": _activation(cell.activation),
             "peephole_gates": "".join(cell.peepholes),
             "output_previous": cell.output_peephole == "previous",
+            **departures,
         }
 
     return described
@@ -41,6 +66,11 @@ _DESCRIBED = {
     PeepholeLSTMCell: _with_peepholes("lstm"),
     CoupledLSTMCell: _with_peepholes("coupled"),
     CoupledPeepholeLSTMCell: _with_peepholes("coupled"),
+    NoInputGateLSTMCell: _with_peepholes("no_input_gate"),
+    NoForgetGateLSTMCell: _with_peepholes("no_forget_gate"),
+    NoOutputGateLSTMCell: _with_peepholes("no_output_gate"),
+    NoInputActivationLSTMCell: _with_peepholes("lstm", activation="linear"),
+    NoOutputActivationLSTMCell: _with_peepholes("lstm", output_activation="linear"),
     GRUCell: _gru,
 }
 
@@ -53,8 +83,10 @@ def describe(cell):
     describe_this = _DESCRIBED.get(type(cell))
     if describe_this is None or (cell.compute_dtype, cell.variable_dtype) != ("float32", "float32"):
         return None
-    sigma = getattr(cell, "recurrent_activation", keras.activations.sigmoid)
-    if cell.activation is not keras.activations.tanh or sigma is not keras.activations.sigmoid:
+    if getattr(cell, "recurrent_activation", keras.activations.sigmoid) is not keras.activations.sigmoid:
         return None
     described = describe_this(cell)
-    return None if described is None else {**_DEFAULTS, **described}
+    if described is None:
+        return None
+    described = {**DEFAULTS, "activation": _activation(cell.activation), **described}
+    return None if None in described.values() else described

@@ -6,12 +6,12 @@ import logging
 import tensorflow as tf
 
 from keras_gates.kernels import build
+from keras_gates.kernels.cells import DEFAULTS
 
 _log = logging.getLogger("keras_gates")
 
 _ATTRIBUTES = (
-    "cell", "peephole_gates", "reset_after", "update_writes", "output_previous", "keep_tape",
-    "return_sequences", "go_backwards", "zero_output_for_mask", "threads",
+    "cell", *DEFAULTS, "keep_tape", "return_sequences", "go_backwards", "zero_output_for_mask", "threads",
 )  # fmt: skip
 _COMMON_INPUTS = 10  # x, mask, kernel, recurrent_kernel, bias, peepholes, h, c, recurrent_mask, guard
 
@@ -119,10 +119,9 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
         d_c_out=d_c,
         **attributes,
     )
-    d_c_in = gradients.d_c if attributes["cell"] in ("lstm", "coupled") else None
     return [
         gradients.d_x, None, gradients.d_kernel, gradients.d_recurrent_kernel, gradients.d_bias,
-        gradients.d_peepholes, gradients.d_h, d_c_in, None, None,
+        gradients.d_peepholes, gradients.d_h, gradients.d_c, None, None,
     ]  # fmt: skip
 
 

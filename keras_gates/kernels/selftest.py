@@ -4,19 +4,35 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gates.kernels.build import BuildError
+from keras_gates.kernels.cells import DEFAULTS
 
-_GATES = {"simple": 1, "lstm": 4, "coupled": 3, "gru": 3}
+_GATES = {
+    "simple": "n",
+    "lstm": "ifgo",
+    "no_input_gate": "fgo",
+    "no_forget_gate": "igo",
+    "no_output_gate": "ifg",
+    "coupled": "fgo",
+    "gru": "urn",
+}
+_WITHOUT_MEMORY = ("simple", "gru")
 CASES = [
     {"cell": "simple"},
+    {"cell": "simple", "activation": "relu"},
     {"cell": "lstm"},
     {"cell": "lstm", "peephole_gates": "ifo"},
     {"cell": "lstm", "peephole_gates": "o", "output_previous": True},
+    {"cell": "lstm", "activation": "linear"},
+    {"cell": "lstm", "output_activation": "linear"},
+    {"cell": "no_input_gate", "peephole_gates": "fo"},
+    {"cell": "no_forget_gate", "peephole_gates": "io"},
+    {"cell": "no_output_gate", "peephole_gates": "if"},
     {"cell": "coupled"},
     {"cell": "coupled", "peephole_gates": "fo"},
     {"cell": "gru", "reset_after": True},
     {"cell": "gru", "reset_after": False, "update_writes": True},
 ]
-_DEFAULTS = {"peephole_gates": "", "reset_after": False, "update_writes": False, "output_previous": False}
+_SQUASH = {"tanh": np.tanh, "linear": lambda a: a, "relu": lambda a: np.maximum(a, 0)}
 _TOLERANCE = 1e-3  # of a directional derivative by differences; a wrong term is off by far more
 _WEIGHTS = ("x", "kernel", "recurrent_kernel", "bias", "peepholes", "h", "c")
 
@@ -33,13 +49,10 @@ def _sigmoid(a):
 def _step(case, x, h, c, w):
     """One step of any of the cells, in float64: the new states."""
     units, kind = h.shape[1], case["cell"]
+    phi, phi_c = _SQUASH[case["activation"]], _SQUASH[case["output_activation"]]
 
     def split(a):
         return [a[:, n : n + units] for n in range(0, a.shape[1], units)]
-
-    def see(gate, memory):
-        row = case["peephole_gates"].find(gate)
-        return 0 if row < 0 else w["peepholes"][row] * memory
 
     if kind == "gru":
         bias = w["bias"] if case["reset_after"] else (w["bias"], 0)
@@ -47,18 +60,23 @@ def _step(case, x, h, c, w):
         hu, hr, hn = split(h @ w["recurrent_kernel"] + bias[1])
         u, r = _sigmoid(xu + hu), _sigmoid(xr + hr)
         reset_first = (r * h) @ w["recurrent_kernel"][:, 2 * units :]
-        n = np.tanh(xn + (r * hn if case["reset_after"] else reset_first))
+        n = phi(xn + (r * hn if case["reset_after"] else reset_first))
         keep = 1 - u if case["update_writes"] else u
         return keep * h + (1 - keep) * n, c
-    z = split(x @ w["kernel"] + h @ w["recurrent_kernel"] + w["bias"])
+    z = dict(zip(_GATES[kind], split(x @ w["kernel"] + h @ w["recurrent_kernel"] + w["bias"]), strict=True))
     if kind == "simple":
-        return np.tanh(z[0]), c
-    zi, zf, zg, zo = z if kind == "lstm" else (None, *z)
-    f = _sigmoid(zf + see("f", c))
-    i = _sigmoid(zi + see("i", c)) if kind == "lstm" else 1 - f
-    new = f * c + i * np.tanh(zg)
-    o = _sigmoid(zo + see("o", c if case["output_previous"] else new))
-    return o * np.tanh(new), new
+        return phi(z["n"]), c
+
+    def gate(name, memory):
+        if name not in z:
+            return 1
+        row = case["peephole_gates"].find(name)
+        return _sigmoid(z[name] + (0 if row < 0 else w["peepholes"][row] * memory))
+
+    f = gate("f", c)
+    i = 1 - f if kind == "coupled" else gate("i", c)
+    new = f * c + i * phi(z["g"])
+    return gate("o", c if case["output_previous"] else new) * phi_c(new), new
 
 
 def _expected(case, w, mask):
@@ -73,7 +91,7 @@ def _expected(case, w, mask):
 
 
 def _problem(case, rng, batch=5, time=4, features=19, units=21):
-    gates = _GATES[case["cell"]]
+    gates = len(_GATES[case["cell"]])
     shapes = {
         "x": (batch, time, features),
         "kernel": (features, gates * units),
@@ -88,12 +106,12 @@ def _problem(case, rng, batch=5, time=4, features=19, units=21):
 
 def worst_error(library, guard, case, seed=0):
     """The largest relative error of values and of the gradient along a random direction."""
-    case = {**_DEFAULTS, **case}
+    case = {**DEFAULTS, **case}
     rng = np.random.default_rng(seed)
     w = _problem(case, rng)
     mask = rng.random(w["x"].shape[:2]) < 0.8
     tensors = {name: tf.constant(value, "float32") for name, value in w.items()}
-    if case["cell"] in ("simple", "gru"):
+    if case["cell"] in _WITHOUT_MEMORY:
         tensors["c"] = tf.zeros((0,))
     inputs = {
         **tensors, "mask": tf.constant(mask), "recurrent_mask": tf.zeros((0,)), "guard": guard,

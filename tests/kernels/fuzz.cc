@@ -36,6 +36,7 @@ const char* const names[] = {"x", "h", "c", "kernel", "recurrent_kernel", "bias"
 
 struct Problem {
   CellSpec cell;
+  gates::Layout layout;
   int batch, time, features, units, threads;
   bool backwards, zero_output, sees[3], every_output;
   std::vector<char> mask;
@@ -51,9 +52,23 @@ struct Answer {
 
 double sigmoid(double a) { return 1 / (1 + std::exp(-a)); }
 
+double squash(gates::Activation phi, double a) {
+  return phi == gates::Activation::tanh ? std::tanh(a) : phi == gates::Activation::relu && a < 0 ? 0 : a;
+}
+
+// Which of the gates i, f, o a cell with a memory has, and whose pre-activations stand side by side with g's.
+struct LstmGates {
+  bool i, f, o;
+
+  explicit LstmGates(CellSpec::Kind kind)
+      : i(kind != CellSpec::no_input_gate && kind != CellSpec::coupled), f(kind != CellSpec::no_forget_gate),
+        o(kind != CellSpec::no_output_gate) {}
+  bool has(int which) const { return which == 0 ? i : which == 1 ? f : o; }
+};
+
 // One row by the equations, a unit at a time.
 void step(const Problem& p, const Doubles* w, const double* x, const double* keep, Doubles& h, Doubles& c) {
-  const int units = p.units, all = p.cell.gates() * units;
+  const int units = p.units, all = p.layout.gates * units, recurrent = p.layout.recurrent_gates * units;
   const auto from_x = [&](int gate, int u) {
     double a = w[BIAS][gate * units + u];
     for (int i = 0; i < p.features; i++) a += x[i] * w[KERNEL][size_t(i) * all + gate * units + u];
@@ -62,40 +77,50 @@ void step(const Problem& p, const Doubles* w, const double* x, const double* kee
   const auto from = [&](const Doubles& state, int gate, int u) {
     double a = 0;
     for (int i = 0; i < units; i++)
-      a += state[i] * (keep ? keep[i] : 1) * w[RECURRENT][size_t(i) * all + gate * units + u];
+      a += state[i] * (keep ? keep[i] : 1) * w[RECURRENT][size_t(i) * recurrent + gate * units + u];
     return a;
   };
+  const auto both = [&](int gate, int u) { return from_x(gate, u) + from(h, gate, u); };
   const auto see = [&](int which, int u, double memory) {
     return p.sees[which] ? w[PEEPHOLES][which * units + u] * memory : 0;
   };
+  const auto phi = [&](double a) { return squash(p.cell.activation, a); };
   Doubles new_h(units), new_c = c;
-  if (p.cell.kind == CellSpec::simple)
-    for (int u = 0; u < units; u++) new_h[u] = std::tanh(from_x(0, u) + from(h, 0, u));
-  if (p.cell.kind == CellSpec::lstm || p.cell.kind == CellSpec::coupled) {
-    const bool has_i = p.cell.kind == CellSpec::lstm;
-    for (int u = 0; u < units; u++) {
-      const int f_gate = has_i ? 1 : 0;
-      const double f = sigmoid(from_x(f_gate, u) + from(h, f_gate, u) + see(1, u, c[u]));
-      const double i = has_i ? sigmoid(from_x(0, u) + from(h, 0, u) + see(0, u, c[u])) : 1 - f;
-      const double g = std::tanh(from_x(f_gate + 1, u) + from(h, f_gate + 1, u));
-      new_c[u] = f * c[u] + i * g;
-      const double seen = p.cell.output_previous ? c[u] : new_c[u];
-      const double o = sigmoid(from_x(f_gate + 2, u) + from(h, f_gate + 2, u) + see(2, u, seen));
-      new_h[u] = o * std::tanh(new_c[u]);
+  switch (p.cell.kind) {
+    case CellSpec::simple:
+      for (int u = 0; u < units; u++) new_h[u] = phi(both(0, u));
+      break;
+    case CellSpec::lstm:
+    case CellSpec::no_input_gate:
+    case CellSpec::no_forget_gate:
+    case CellSpec::no_output_gate:
+    case CellSpec::coupled: {
+      const LstmGates has(p.cell.kind);
+      const int f_at = has.i, g_at = f_at + has.f, o_at = g_at + 1;
+      for (int u = 0; u < units; u++) {
+        const double f = has.f ? sigmoid(both(f_at, u) + see(1, u, c[u])) : 1;
+        const double i = p.cell.kind == CellSpec::coupled ? 1 - f : has.i ? sigmoid(both(0, u) + see(0, u, c[u])) : 1;
+        new_c[u] = f * c[u] + i * phi(both(g_at, u));
+        const double seen = p.cell.output_previous ? c[u] : new_c[u];
+        const double o = has.o ? sigmoid(both(o_at, u) + see(2, u, seen)) : 1;
+        new_h[u] = o * squash(p.cell.output_activation, new_c[u]);
+      }
+      break;
     }
-  }
-  if (p.cell.kind == CellSpec::gru) {
-    Doubles update(units), reset(units), reset_h(units);
-    const auto own_bias = [&](int gate, int u) { return p.cell.reset_after ? w[BIAS][all + gate * units + u] : 0; };
-    for (int u = 0; u < units; u++) {
-      update[u] = sigmoid(from_x(0, u) + from(h, 0, u) + own_bias(0, u));
-      reset[u] = sigmoid(from_x(1, u) + from(h, 1, u) + own_bias(1, u));
-      reset_h[u] = reset[u] * h[u];
-    }
-    for (int u = 0; u < units; u++) {
-      const double heard = p.cell.reset_after ? reset[u] * (from(h, 2, u) + own_bias(2, u)) : from(reset_h, 2, u);
-      const double n = std::tanh(from_x(2, u) + heard), k = p.cell.update_writes ? 1 - update[u] : update[u];
-      new_h[u] = k * h[u] + (1 - k) * n;
+    case CellSpec::gru: {
+      Doubles update(units), reset(units), reset_h(units);
+      const auto own_bias = [&](int gate, int u) { return p.cell.reset_after ? w[BIAS][all + gate * units + u] : 0; };
+      for (int u = 0; u < units; u++) {
+        update[u] = sigmoid(both(0, u) + own_bias(0, u));
+        reset[u] = sigmoid(both(1, u) + own_bias(1, u));
+        reset_h[u] = reset[u] * h[u];
+      }
+      for (int u = 0; u < units; u++) {
+        const double heard = p.cell.reset_after ? reset[u] * (from(h, 2, u) + own_bias(2, u)) : from(reset_h, 2, u);
+        const double n = phi(from_x(2, u) + heard), k = p.cell.update_writes ? 1 - update[u] : update[u];
+        new_h[u] = k * h[u] + (1 - k) * n;
+      }
+      break;
     }
   }
   h = new_h, c = new_c;
@@ -135,7 +160,7 @@ double dot(const Doubles& a, const Doubles& b) {
 double loss(const Problem& p, const Doubles* w) {
   const Answer a = expected(p, w);
   return (p.every_output ? dot(a.outputs, p.at_outputs) : 0) + dot(a.last, p.at_last) + dot(a.h, p.at_h) +
-         (p.cell.has_memory() ? dot(a.c, p.at_c) : 0);
+         (p.layout.has_memory ? dot(a.c, p.at_c) : 0);
 }
 
 Doubles normal(size_t count, double deviation = 1) {
@@ -145,18 +170,23 @@ Doubles normal(size_t count, double deviation = 1) {
   return values;
 }
 
+// Without relu: differences across its kink are no gradients.
+gates::Activation random_activation() { return chance(.7) ? gates::Activation::tanh : gates::Activation::linear; }
+
 Problem random_problem() {
   Problem p;
-  p.cell.kind = CellSpec::Kind(uniform(0, 3));
+  p.cell.kind = CellSpec::Kind(uniform(0, CellSpec::kinds - 1));
+  p.cell.activation = random_activation(), p.cell.output_activation = random_activation();
   p.cell.reset_after = chance(.5), p.cell.update_writes = chance(.5), p.cell.output_previous = chance(.3);
+  p.layout = layout_of(p.cell);
   const bool large = chance(.1);
   p.batch = uniform(1, large ? 140 : 20), p.time = uniform(1, large ? 3 : 9);
   p.features = uniform(1, chance(.2) ? 130 : 20), p.units = uniform(1, chance(.2) ? 130 : 36);
   p.threads = uniform(1, 4);
   p.backwards = chance(.3), p.zero_output = chance(.3), p.every_output = chance(.8);
-  const bool peepholes = p.cell.has_memory() && chance(.6);
+  const bool peepholes = p.layout.has_memory && chance(.6);
   for (int which = 0; which < 3; which++)
-    p.sees[which] = peepholes && chance(.6) && !(which == 0 && p.cell.kind == CellSpec::coupled);
+    p.sees[which] = peepholes && chance(.6) && LstmGates(p.cell.kind).has(which);
   if (chance(.6)) {
     p.mask.resize(size_t(p.batch) * p.time);
     const int kind = uniform(0, 3);
@@ -166,13 +196,13 @@ Problem random_problem() {
         p.mask[size_t(row) * p.time + t] = kind == 0 ? t < length : kind == 1 ? t >= length : chance(kind == 2 ? .5 : .95);
     }
   }
-  const size_t gates = size_t(p.cell.gates()) * p.units, states = size_t(p.batch) * p.units;
+  const size_t gates = size_t(p.layout.gates) * p.units, states = size_t(p.batch) * p.units;
   p.arguments[X] = normal(size_t(p.batch) * p.time * p.features);
   p.arguments[H] = normal(states, .5);
   p.arguments[C] = normal(states, .5);
   p.arguments[KERNEL] = normal(p.features * gates, 1 / std::sqrt(p.features));
-  p.arguments[RECURRENT] = normal(p.units * gates, 1 / std::sqrt(p.units));
-  p.arguments[BIAS] = normal(p.cell.bias_rows() * gates, .3);
+  p.arguments[RECURRENT] = normal(size_t(p.layout.recurrent_gates) * p.units * p.units, 1 / std::sqrt(p.units));
+  p.arguments[BIAS] = normal(p.layout.bias_rows * gates, .3);
   p.arguments[PEEPHOLES] = normal(size_t(3) * p.units, .5);
   if (chance(.3)) {
     p.dropped.resize(states);
@@ -230,14 +260,14 @@ bool check(const Problem& p) {
   const size_t states = size_t(p.batch) * p.units, rows = size_t(p.batch) * p.time;
   const size_t padded = gates::padded_units(p.units);
   const auto outputs = unwritten(rows * p.units), last = unwritten(states), h = unwritten(states), c = unwritten(states);
-  const auto tape = unwritten(rows * p.cell.slots() * padded), memory = unwritten(rows * padded);
+  const auto tape = unwritten(rows * p.layout.slots * padded), memory = unwritten(rows * padded);
   gates::Results out;
   out.outputs = outputs.get(), out.last = last.get(), out.h = h.get(), out.c = c.get();
   out.gates = tape.get(), out.memory = memory.get();
   run_forward(p.cell, in, out);
   const Answer want = expected(p, p.arguments);
   if (!agree("outputs", outputs.get(), want.outputs) || !agree("last", last.get(), want.last)) return false;
-  if (!agree("h", h.get(), want.h) || (p.cell.has_memory() && !agree("c", c.get(), want.c))) return false;
+  if (!agree("h", h.get(), want.h) || (p.layout.has_memory && !agree("c", c.get(), want.c))) return false;
 
   const auto short_last = unwritten(states), short_h = unwritten(states), short_c = unwritten(states);
   gates::Results inference;
@@ -257,7 +287,7 @@ bool check(const Problem& p) {
   for (int which = 0; which < 3; which++) g.d_peepholes[which] = d[PEEPHOLES].get() + which * p.units;
   run_backward(p.cell, in, out, g);
   for (int k = 0; k < ARGUMENTS; k++) {
-    if (k == C && !p.cell.has_memory()) continue;
+    if (k == C && !p.layout.has_memory) continue;
     Doubles along = normal(p.arguments[k].size()), moved[ARGUMENTS];
     if (k == PEEPHOLES)
       for (size_t i = 0; i < along.size(); i++)

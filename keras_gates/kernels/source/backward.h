@@ -19,7 +19,7 @@ class Backward {
 
   void run() {
     const Matrix w{in_.kernel, in_.features, in_.units, Cell::gates};
-    const Matrix u{in_.recurrent_kernel, in_.units, in_.units, Cell::gates};
+    const Matrix u{in_.recurrent_kernel, in_.units, in_.units, recurrent_gates<Cell>};
     Scratch scratch;
     w_ = transposed(w, input_slots<Cell>, scratch);
     u_ = transposed(u, state_slots<Cell>, scratch);
@@ -89,7 +89,7 @@ class Backward {
   }
 
   size_t x_columns() const { return size_t(Cell::x_end) * up_; }
-  size_t h_columns() const { return size_t(Cell::reset_end - Cell::h_begin) * up_; }
+  size_t h_columns() const { return size_t(recurrent_gates<Cell>) * up_; }
 
   Work take(Scratch& scratch) const {
     Work w;
@@ -111,7 +111,7 @@ class Backward {
     for (float*& sum : w.d_peepholes) sum = scratch.take<float>(up_);
     w.kept = 0;
     w.cell = cell_;
-    if constexpr (Cell::has_memory) w.cell.add_peephole_gradients_to(w.d_peepholes);
+    w.cell.add_peephole_gradients_to(w.d_peepholes);
     return w;
   }
 
@@ -297,7 +297,7 @@ class Backward {
     for (int row = share(in_.units, thread); row < share(in_.units, thread + 1); row++)
       for (int slot = Cell::h_begin; slot < Cell::reset_end; slot++)
         sum(work, &Work::d_u, row * spread(h_columns()) + (slot - Cell::h_begin) * up_,
-            grad_.d_recurrent_kernel + (size_t(row) * Cell::gates + Cell::h_gate(slot)) * in_.units);
+            grad_.d_recurrent_kernel + (size_t(row) * recurrent_gates<Cell> + Cell::h_gate(slot)) * in_.units);
     if (thread > 0) return;
     for (int slot = 0; slot < Cell::slots; slot++) {
       if (slot < Cell::x_end)

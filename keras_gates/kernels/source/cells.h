@@ -11,6 +11,7 @@
 // sigma' = sigma (1 - sigma) and tanh' = 1 - tanh^2: the gates are all a backward pass needs.
 #pragma once
 
+#include "job.h"
 #include "vector.h"
 
 namespace gates {
@@ -20,7 +21,6 @@ struct State {
 };
 
 inline vec sigmoid_slope(vec y) { return y * (1.f - y); }
-inline vec tanh_slope(vec y) { return 1.f - y * y; }
 
 // A gate that sees the memory: a + p * c. `gradient` adds up over rows and steps.
 struct Peephole {
@@ -45,103 +45,115 @@ struct NoPeephole {
   static vec back(vec d_memory, vec, vec, int) { return d_memory; }
 };
 
-// h' = tanh(W x + U h + b)
-struct Simple {
-  static constexpr int slots = 1, x_end = 1, h_begin = 0, h_end = 1, reset_end = 1;
-  static constexpr int gates = 1, bias_rows = 1;
+// phi, the squashing of candidates and memories. Its slope hangs on its value alone.
+struct Squash {
+  Activation kind = Activation::tanh;
+
+  vec operator()(vec a) const {
+    if (kind == Activation::tanh) return tanh(a);
+    if (kind == Activation::relu) return a < fill(0.f) ? fill(0.f) : a;  // a NaN compares false and so passes
+    return a;
+  }
+
+  vec slope(vec y) const {
+    if (kind == Activation::tanh) return 1.f - y * y;
+    if (kind == Activation::relu) return y > fill(0.f) ? fill(1.f) : fill(0.f);
+    return fill(1.f);
+  }
+};
+
+// Slots in the order of the kernels, where every gate hears input and state.
+template <int n>
+struct InOrder {
+  static constexpr int slots = n, x_end = n, h_begin = 0, h_end = n, reset_end = n;
+  static constexpr int gates = n, bias_rows = 1;
   static constexpr bool has_memory = false;
   static constexpr int x_gate(int slot) { return slot; }
   static constexpr int h_gate(int slot) { return slot; }
 
-  void forward(vec* z, State& s, int) const { s.h = z[0] = tanh(z[0]); }
+  static void add_peephole_gradients_to(float* const*) {}
+};
+
+// h' = phi(W x + U h + b)
+struct Simple : InOrder<1> {
+  Squash phi;
+
+  void forward(vec* z, State& s, int) const { s.h = z[0] = phi(z[0]); }
 
   void backward(vec* z, State, State& d, int) const {
-    z[0] = d.h * tanh_slope(z[0]);
+    z[0] = d.h * phi.slope(z[0]);
     d.h = vec{};
   }
 };
 
-// i, f, o = sigma(...), g = tanh(...);  c' = f c + i g;  h' = o tanh(c').  With peepholes i and f see c, o sees c'
+// A gate that is missing is 1; coupled is i = 1 - f.
+enum class LstmForm { full, no_input_gate, no_forget_gate, no_output_gate, coupled };
+
+constexpr bool has_i(LstmForm form) { return form != LstmForm::no_input_gate && form != LstmForm::coupled; }
+constexpr bool has_f(LstmForm form) { return form != LstmForm::no_forget_gate; }
+constexpr bool has_o(LstmForm form) { return form != LstmForm::no_output_gate; }
+
+// i, f, o = sigma(...), g = phi(...);  c' = f c + i g;  h' = o phi(c').  With peepholes i and f see c, o sees c'
 // or, with `previous`, c.
-template <class Peep>
-struct Lstm {
-  static constexpr int slots = 4, x_end = 4, h_begin = 0, h_end = 4, reset_end = 4;
-  static constexpr int gates = 4, bias_rows = 1;
+template <LstmForm form, class Peep>
+struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
+  static constexpr int I = 0, F = has_i(form), G = F + has_f(form), O = G + 1;
   static constexpr bool has_memory = true;
-  static constexpr int x_gate(int slot) { return slot; }
-  static constexpr int h_gate(int slot) { return slot; }
 
-  Peep p_i, p_f, p_o;
+  Squash candidate, output;
+  Peep p_i, p_f, p_o;  // that of a missing gate stays empty
   bool previous = false;
 
   void add_peephole_gradients_to(float* const* sums) {
     p_i.add_gradient_to(sums[0]), p_f.add_gradient_to(sums[1]), p_o.add_gradient_to(sums[2]);
   }
 
-  void forward(vec* z, State& s, int u) const {
-    vec &i = z[0], &f = z[1], &g = z[2], &o = z[3];
-    const vec c = s.c;
-    i = sigmoid(p_i.see(i, c, u));
-    f = sigmoid(p_f.see(f, c, u));
-    g = tanh(g);
-    s.c = f * c + i * g;
-    o = sigmoid(p_o.see(o, previous ? c : s.c, u));
-    s.h = o * tanh(s.c);
+  static vec input_gate(const vec* z) {
+    if constexpr (form == LstmForm::coupled) return 1.f - z[F];
+    else if constexpr (has_i(form)) return z[I];
+    else return fill(1.f);
   }
 
-  void backward(vec* z, State s, State& d, int u) const {
-    const vec i = z[0], f = z[1], g = z[2], o = z[3];
-    const vec c = f * s.c + i * g, squashed = tanh(c);
-    const vec dz_o = d.h * squashed * sigmoid_slope(o);
-    vec d_c = d.c + d.h * o * tanh_slope(squashed);
-    if (!previous) d_c = p_o.back(d_c, dz_o, c, u);
-    const vec dz_i = d_c * g * sigmoid_slope(i);
-    const vec dz_f = d_c * s.c * sigmoid_slope(f);
-    z[2] = d_c * i * tanh_slope(g);
-    d.c = p_f.back(p_i.back(d_c * f, dz_i, s.c, u), dz_f, s.c, u);
-    if (previous) d.c = p_o.back(d.c, dz_o, s.c, u);
-    z[0] = dz_i, z[1] = dz_f, z[3] = dz_o;
-    d.h = vec{};
+  static vec forget_gate(const vec* z) {
+    if constexpr (has_f(form)) return z[F];
+    else return fill(1.f);
   }
-};
 
-// As Lstm with i = 1 - f:  c' = f c + (1 - f) g = g + f (c - g)
-template <class Peep>
-struct Coupled {
-  static constexpr int slots = 3, x_end = 3, h_begin = 0, h_end = 3, reset_end = 3;
-  static constexpr int gates = 3, bias_rows = 1;
-  static constexpr bool has_memory = true;
-  static constexpr int x_gate(int slot) { return slot; }
-  static constexpr int h_gate(int slot) { return slot; }
-
-  Peep p_i, p_f, p_o;  // there is no gate i; its peephole stays empty
-  bool previous = false;
-
-  void add_peephole_gradients_to(float* const* sums) {
-    p_i.add_gradient_to(sums[0]), p_f.add_gradient_to(sums[1]), p_o.add_gradient_to(sums[2]);
+  static vec output_gate(const vec* z) {
+    if constexpr (has_o(form)) return z[O];
+    else return fill(1.f);
   }
 
   void forward(vec* z, State& s, int u) const {
-    vec &f = z[0], &g = z[1], &o = z[2];
     const vec c = s.c;
-    f = sigmoid(p_f.see(f, c, u));
-    g = tanh(g);
-    s.c = f * c + (1.f - f) * g;
-    o = sigmoid(p_o.see(o, previous ? c : s.c, u));
-    s.h = o * tanh(s.c);
+    if constexpr (has_i(form)) z[I] = sigmoid(p_i.see(z[I], c, u));
+    if constexpr (has_f(form)) z[F] = sigmoid(p_f.see(z[F], c, u));
+    z[G] = candidate(z[G]);
+    s.c = forget_gate(z) * c + input_gate(z) * z[G];
+    if constexpr (has_o(form)) z[O] = sigmoid(p_o.see(z[O], previous ? c : s.c, u));
+    s.h = output_gate(z) * output(s.c);
   }
 
   void backward(vec* z, State s, State& d, int u) const {
-    const vec f = z[0], g = z[1], o = z[2];
-    const vec c = f * s.c + (1.f - f) * g, squashed = tanh(c);
+    const vec i = input_gate(z), f = forget_gate(z), g = z[G], o = output_gate(z);
+    const vec c = f * s.c + i * g, squashed = output(c);
     const vec dz_o = d.h * squashed * sigmoid_slope(o);
-    vec d_c = d.c + d.h * o * tanh_slope(squashed);
-    if (!previous) d_c = p_o.back(d_c, dz_o, c, u);
-    const vec dz_f = d_c * (s.c - g) * sigmoid_slope(f);
-    z[1] = d_c * (1.f - f) * tanh_slope(g);
-    d.c = p_f.back(d_c * f, dz_f, s.c, u);
-    if (previous) d.c = p_o.back(d.c, dz_o, s.c, u);
-    z[0] = dz_f, z[2] = dz_o;
+    vec d_c = d.c + d.h * o * output.slope(squashed);
+    if constexpr (has_o(form)) {
+      if (!previous) d_c = p_o.back(d_c, dz_o, c, u);
+      z[O] = dz_o;
+    }
+    z[G] = d_c * i * candidate.slope(g);
+    d.c = d_c * f;
+    if constexpr (has_i(form)) {
+      z[I] = d_c * g * sigmoid_slope(i);
+      d.c = p_i.back(d.c, z[I], s.c, u);
+    }
+    if constexpr (has_f(form)) {
+      z[F] = d_c * (form == LstmForm::coupled ? s.c - g : s.c) * sigmoid_slope(f);
+      d.c = p_f.back(d.c, z[F], s.c, u);
+    }
+    if (has_o(form) && previous) d.c = p_o.back(d.c, dz_o, s.c, u);
     d.h = vec{};
   }
 };
@@ -154,28 +166,28 @@ struct Update {
   vec slope(vec u) const { return writes ? -sigmoid_slope(u) : sigmoid_slope(u); }
 };
 
-// u, r = sigma(...);  n = tanh(W x + b + r * q) with q = U h + b_U
-struct GruResetAfter {
+// u, r = sigma(...);  n = phi(W x + b + r * q) with q = U h + b_U
+struct GruResetAfter : InOrder<3> {
   static constexpr int slots = 4, x_end = 3, h_begin = 1, h_end = 4, reset_end = 4;  // n u r q
-  static constexpr int gates = 3, bias_rows = 2;
-  static constexpr bool has_memory = false;
+  static constexpr int bias_rows = 2;
   static constexpr int x_gate(int slot) { return (slot + 2) % 3; }  // the kernels hold u r n
   static constexpr int h_gate(int slot) { return slot - 1; }
 
+  Squash phi;
   Update update;
 
   void forward(vec* z, State& s, int) const {
     vec &n = z[0], &u = z[1], &r = z[2], &q = z[3];
     u = sigmoid(u);
     r = sigmoid(r);
-    n = tanh(n + r * q);
+    n = phi(n + r * q);
     const vec k = update.kept(u);
     s.h = k * s.h + (1.f - k) * n;
   }
 
   void backward(vec* z, State s, State& d, int) const {
     const vec n = z[0], u = z[1], r = z[2], q = z[3];
-    const vec k = update.kept(u), dz_n = d.h * (1.f - k) * tanh_slope(n);
+    const vec k = update.kept(u), dz_n = d.h * (1.f - k) * phi.slope(n);
     z[0] = dz_n;
     z[1] = d.h * (s.h - n) * update.slope(u);
     z[2] = dz_n * q * sigmoid_slope(r);
@@ -184,15 +196,11 @@ struct GruResetAfter {
   }
 };
 
-// u, r = sigma(...);  n = tanh(W x + U (r * h) + b)
-struct GruResetBefore {
-  static constexpr int slots = 3, x_end = 3, h_begin = 0, h_end = 2, reset_end = 3;  // u r n
-  static constexpr int gates = 3, bias_rows = 1;
-  static constexpr bool has_memory = false;
-  static constexpr int x_gate(int slot) { return slot; }
-  static constexpr int h_gate(int slot) { return slot; }
-  static constexpr int reset_slot = 1;
+// u, r = sigma(...);  n = phi(W x + U (r * h) + b)
+struct GruResetBefore : InOrder<3> {
+  static constexpr int h_end = 2, reset_slot = 1;  // u r n
 
+  Squash phi;
   Update update;
 
   // The first half: the gates that the second product waits for. Returns r * h.
@@ -203,7 +211,7 @@ struct GruResetBefore {
   }
 
   void forward(vec* z, State& s, int) const {
-    const vec k = update.kept(z[0]), n = z[2] = tanh(z[2]);
+    const vec k = update.kept(z[0]), n = z[2] = phi(z[2]);
     s.h = k * s.h + (1.f - k) * n;
   }
 
@@ -211,7 +219,7 @@ struct GruResetBefore {
   void backward(vec* z, State s, State& d, int) const {
     const vec u = z[0], n = z[2], k = update.kept(u);
     z[0] = d.h * (s.h - n) * update.slope(u);
-    z[2] = d.h * (1.f - k) * tanh_slope(n);
+    z[2] = d.h * (1.f - k) * phi.slope(n);
     d.h = d.h * k;
   }
 

@@ -19,7 +19,7 @@ class Forward {
 
   void run() {
     const Matrix w{in_.kernel, in_.features, in_.units, Cell::gates};
-    const Matrix u{in_.recurrent_kernel, in_.units, in_.units, Cell::gates};
+    const Matrix u{in_.recurrent_kernel, in_.units, in_.units, recurrent_gates<Cell>};
     Scratch scratch;
     w_ = packed(w, input_slots<Cell>, scratch);
     u_ = packed(u, state_slots<Cell>, scratch);

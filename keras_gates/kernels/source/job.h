@@ -14,7 +14,7 @@ struct Sequences {
   const float* h = nullptr;     // (batch, units): the states before the first step
   const float* c = nullptr;     // (batch, units), of cells with a memory
   const float* kernel = nullptr;            // (features, gates * units)
-  const float* recurrent_kernel = nullptr;  // (units, gates * units)
+  const float* recurrent_kernel = nullptr;  // (units, recurrent gates * units)
   const float* bias = nullptr;              // (gates * units), or (2, gates * units) where U h has its own
   const float* peepholes[3] = {};           // (units), optional: of the gates i, f, o
   const float* recurrent_mask = nullptr;    // (batch, units), optional: multiplies h on its way into U h
@@ -49,18 +49,30 @@ struct Gradients {
   float* d_peepholes[3] = {};  // as far as there are peepholes
 };
 
+enum class Activation { tanh, linear, relu };
+
 // A cell by name, with what can be chosen about it.
 struct CellSpec {
-  enum Kind { simple, lstm, coupled, gru } kind = lstm;
+  enum Kind { simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru };
+  static constexpr int kinds = gru + 1;
+
+  Kind kind = lstm;
+  Activation activation = Activation::tanh;         // of the candidate
+  Activation output_activation = Activation::tanh;  // of the memory on its way out, where there is one
   bool reset_after = true;       // gru
   bool update_writes = false;    // gru
-  bool output_previous = false;  // lstm, coupled: the output gate's peephole sees the memory before the step
-
-  int gates() const { return kind == simple ? 1 : kind == lstm ? 4 : 3; }
-  int slots() const { return kind == gru && reset_after ? 4 : gates(); }
-  int bias_rows() const { return kind == gru && reset_after ? 2 : 1; }
-  bool has_memory() const { return kind == lstm || kind == coupled; }
+  bool output_previous = false;  // LSTMs: the output gate's peephole sees the memory before the step
 };
+
+// The sizes that go with a cell, in rows of `units`.
+struct Layout {
+  int gates, recurrent_gates;  // side by side in the kernel and in the recurrent kernel
+  int bias_rows;               // of `gates` each
+  int slots;                   // of a step on the tape
+  bool has_memory;
+};
+
+Layout layout_of(const CellSpec& cell);
 
 // The units of a row on the tape, padded to whole vectors.
 int padded_units(int units);

@@ -2,42 +2,73 @@
 #include "backward.h"
 #include "forward.h"
 
+#include <type_traits>
+
 namespace gates {
 
 int padded_units(int units) { return int(round_up(units, lanes)); }
 
 namespace {
 
-template <template <class> class Family, class Use>
-void with_peepholes(const CellSpec& spec, const Sequences& in, Use use) {
-  if (!in.peepholes[0] && !in.peepholes[1] && !in.peepholes[2]) return use(Family<NoPeephole>{});
+Peephole padded_peephole(const float* weight, int units, Scratch& scratch) {
+  Peephole peephole;
+  if (!weight) return peephole;
+  float* padded = scratch.take<float>(padded_units(units));
+  std::fill_n(padded, padded_units(units), 0.f);
+  std::copy_n(weight, units, padded);
+  peephole.weight = padded;
+  return peephole;
+}
+
+template <LstmForm form, class Use>
+void with_lstm(const CellSpec& spec, const Sequences& in, Use use) {
+  const auto use_squashed = [&](auto cell) {
+    cell.candidate = {spec.activation};
+    cell.output = {spec.output_activation};
+    cell.previous = spec.output_previous;
+    use(cell);
+  };
+  if (!in.peepholes[0] && !in.peepholes[1] && !in.peepholes[2]) return use_squashed(Lstm<form, NoPeephole>{});
   Scratch scratch;
-  Family<Peephole> cell;
-  Peephole* peepholes[] = {&cell.p_i, &cell.p_f, &cell.p_o};
-  for (int p = 0; p < 3; p++) {
-    if (!in.peepholes[p]) continue;
-    float* padded = scratch.take<float>(padded_units(in.units));
-    std::fill_n(padded, padded_units(in.units), 0.f);
-    std::copy_n(in.peepholes[p], in.units, padded);
-    peepholes[p]->weight = padded;
-  }
-  cell.previous = spec.output_previous;
+  Lstm<form, Peephole> cell;
+  cell.p_i = padded_peephole(in.peepholes[0], in.units, scratch);
+  cell.p_f = padded_peephole(in.peepholes[1], in.units, scratch);
+  cell.p_o = padded_peephole(in.peepholes[2], in.units, scratch);
+  use_squashed(cell);
+}
+
+template <class Cell, class Use>
+void with_gru(const CellSpec& spec, Use use) {
+  Cell cell;
+  cell.phi = {spec.activation};
+  cell.update = {spec.update_writes};
   use(cell);
 }
 
 template <class Use>
 void with_cell(const CellSpec& spec, const Sequences& in, Use use) {
   switch (spec.kind) {
-    case CellSpec::simple: return use(Simple{});
-    case CellSpec::lstm: return with_peepholes<Lstm>(spec, in, use);
-    case CellSpec::coupled: return with_peepholes<Coupled>(spec, in, use);
+    case CellSpec::simple: return use(Simple{{}, {spec.activation}});
+    case CellSpec::lstm: return with_lstm<LstmForm::full>(spec, in, use);
+    case CellSpec::no_input_gate: return with_lstm<LstmForm::no_input_gate>(spec, in, use);
+    case CellSpec::no_forget_gate: return with_lstm<LstmForm::no_forget_gate>(spec, in, use);
+    case CellSpec::no_output_gate: return with_lstm<LstmForm::no_output_gate>(spec, in, use);
+    case CellSpec::coupled: return with_lstm<LstmForm::coupled>(spec, in, use);
     case CellSpec::gru:
-      if (spec.reset_after) return use(GruResetAfter{{spec.update_writes}});
-      return use(GruResetBefore{{spec.update_writes}});
+      return spec.reset_after ? with_gru<GruResetAfter>(spec, use) : with_gru<GruResetBefore>(spec, use);
   }
 }
 
+template <class Cell>
+constexpr Layout layout{Cell::gates, recurrent_gates<Cell>, Cell::bias_rows, Cell::slots, Cell::has_memory};
+
 }  // namespace
+
+Layout layout_of(const CellSpec& spec) {
+  Layout found{};
+  with_cell(spec, {}, [&](const auto& cell) { found = layout<std::decay_t<decltype(cell)>>; });
+  return found;
+}
 
 void run_forward(const CellSpec& spec, const Sequences& in, const Results& out) {
   with_cell(spec, in, [&](const auto& cell) { Forward(cell, in, out).run(); });

@@ -1,4 +1,5 @@
 // The kernels as TensorFlow operations, through TensorFlow's stable C interface.
+#include <algorithm>
 #include <cstdio>
 #include <initializer_list>
 #include <limits>
@@ -24,6 +25,11 @@ const char* const input_names[COMMON] = {"x",    "mask",      "kernel", "recurre
                                          "bias", "peepholes", "h",      "c", "recurrent_mask", "guard"};
 // Forward gives these, and backward takes them again, but `last` to `c`.
 enum Output { OUTPUTS, LAST, H_OUT, C_OUT, GATES, MEMORY };
+
+// In the order of CellSpec::Kind and of Activation.
+const char* const cell_names[CellSpec::kinds] = {"simple",         "lstm",    "no_input_gate", "no_forget_gate",
+                                                 "no_output_gate", "coupled", "gru"};
+const char* const activation_names[] = {"tanh", "linear", "relu"};
 
 struct Fail {
   TF_Code code;
@@ -136,6 +142,7 @@ void expect_rank(const char* name, const Tensor& tensor, int rank) {
 // What an operation is told once.
 struct Attributes {
   CellSpec cell;
+  Layout layout;
   std::string peepholes;  // the gates that have one, in the order of the rows of the input `peepholes`
   bool keep_tape, return_sequences, go_backwards, zero_output_for_mask;
   int threads;
@@ -149,6 +156,12 @@ std::string text_attribute(TF_OpKernelConstruction* construction, const char* na
   return text;
 }
 
+// The attribute's place among its possible values. The operation's definition admits no other.
+template <size_t count>
+int choice_attribute(TF_OpKernelConstruction* construction, const char* name, const char* const (&choices)[count]) {
+  return int(std::find(choices, choices + count, text_attribute(construction, name)) - choices);
+}
+
 bool flag_attribute(TF_OpKernelConstruction* construction, const char* name) {
   TF_Bool flag = 0;
   Status status;
@@ -159,16 +172,9 @@ bool flag_attribute(TF_OpKernelConstruction* construction, const char* name) {
 
 Attributes read_attributes(TF_OpKernelConstruction* construction) {
   Attributes a;
-  const std::string cell = text_attribute(construction, "cell");
-  a.cell.kind = cell == "simple"    ? CellSpec::simple
-                : cell == "lstm"    ? CellSpec::lstm
-                : cell == "coupled" ? CellSpec::coupled
-                                    : CellSpec::gru;  // the operation's definition admits no other
-  a.peepholes = text_attribute(construction, "peephole_gates");
-  for (char gate : a.peepholes)
-    if (!a.cell.has_memory() || std::string("ifo").find(gate) == std::string::npos)
-      fail(TF_INVALID_ARGUMENT, "`peephole_gates` of cell %s must be some of its gates i, f, o; got %s.",
-           cell.c_str(), a.peepholes.c_str());
+  a.cell.kind = CellSpec::Kind(choice_attribute(construction, "cell", cell_names));
+  a.cell.activation = Activation(choice_attribute(construction, "activation", activation_names));
+  a.cell.output_activation = Activation(choice_attribute(construction, "output_activation", activation_names));
   a.cell.reset_after = flag_attribute(construction, "reset_after");
   a.cell.update_writes = flag_attribute(construction, "update_writes");
   a.cell.output_previous = flag_attribute(construction, "output_previous");
@@ -181,6 +187,12 @@ Attributes read_attributes(TF_OpKernelConstruction* construction) {
   TF_OpKernelConstruction_GetAttrInt32(construction, "threads", &threads, status.get());
   status.check();
   a.threads = threads > 0 ? threads : available_threads();
+  a.layout = layout_of(a.cell);
+  a.peepholes = text_attribute(construction, "peephole_gates");
+  for (char gate : a.peepholes)
+    if (!a.layout.has_memory || std::string("ifo").find(gate) == std::string::npos)
+      fail(TF_INVALID_ARGUMENT, "`peephole_gates` of cell %s must be some of its gates i, f, o; got %s.",
+           cell_names[a.cell.kind], a.peepholes.c_str());
   return a;
 }
 
@@ -193,19 +205,20 @@ class Inputs {
     expect_rank("x", tensors_[X], 3);
     expect_rank("recurrent_kernel", tensors_[RECURRENT_KERNEL], 2);
     const int64_t batch = tensors_[X].dim(0), time = tensors_[X].dim(1), features = tensors_[X].dim(2);
-    const int64_t units = tensors_[RECURRENT_KERNEL].dim(0), gates = attributes.cell.gates();
-    const int64_t slots = attributes.cell.slots(), most = std::numeric_limits<int32_t>::max() / 8;
+    const Layout& layout = attributes.layout;
+    const int64_t units = tensors_[RECURRENT_KERNEL].dim(0), gates = layout.gates;
+    const int64_t most = std::numeric_limits<int32_t>::max() / 8;
     if (time < 1 || features < 1 || units < 1)
       fail(TF_INVALID_ARGUMENT, "`x` must have at least one step and one feature, and the cell one unit; got x %s and %s units.",
            tensors_[X].shape().c_str(), std::to_string(units).c_str());
-    if (batch > most || time > most || features > most || units * slots > most)
+    if (batch > most || time > most || features > most || units * layout.slots > most)
       fail(TF_INVALID_ARGUMENT, "`x` of shape %s with %s units is larger than the kernels can count.",
            tensors_[X].shape().c_str(), std::to_string(units).c_str());
     expect(KERNEL, {features, gates * units});
-    expect(RECURRENT_KERNEL, {units, gates * units});
-    expect(BIAS, attributes.cell.bias_rows() == 2 ? Dims{2, gates * units} : Dims{gates * units});
+    expect(RECURRENT_KERNEL, {units, layout.recurrent_gates * units});
+    expect(BIAS, layout.bias_rows == 2 ? Dims{2, gates * units} : Dims{gates * units});
     expect(H, {batch, units});
-    if (attributes.cell.has_memory()) expect(C, {batch, units});
+    if (layout.has_memory) expect(C, {batch, units});
     if (!attributes.peepholes.empty()) expect(PEEPHOLES, {int64_t(attributes.peepholes.size()), units});
     if (!tensors_[MASK].empty()) expect(MASK, {batch, time});
     if (!tensors_[RECURRENT_MASK].empty()) expect(RECURRENT_MASK, {batch, units});
@@ -242,15 +255,15 @@ class Inputs {
 void forward(const Attributes& attributes, TF_OpKernelContext* context) {
   const Inputs inputs(context, attributes);
   const Sequences& in = inputs.sequences;
-  const CellSpec& cell = attributes.cell;
+  const Layout& cell = attributes.layout;
   const int64_t padded = padded_units(in.units);
   const bool tape = attributes.keep_tape, all = tape || attributes.return_sequences;
   const Tensor outputs = allocate(context, OUTPUTS, {in.batch, all ? in.time : 0, in.units});
   const Tensor last = allocate(context, LAST, {in.batch, in.units});
   const Tensor h = allocate(context, H_OUT, {in.batch, in.units});
-  const Tensor c = allocate(context, C_OUT, {cell.has_memory() ? in.batch : 0, in.units});
-  const Tensor gates = allocate_tape(context, GATES, {tape ? in.time : 0, in.batch, cell.slots() * padded});
-  const Tensor memory = allocate_tape(context, MEMORY, {tape && cell.has_memory() ? in.time : 0, in.batch, padded});
+  const Tensor c = allocate(context, C_OUT, {cell.has_memory ? in.batch : 0, in.units});
+  const Tensor gates = allocate_tape(context, GATES, {tape ? in.time : 0, in.batch, cell.slots * padded});
+  const Tensor memory = allocate_tape(context, MEMORY, {tape && cell.has_memory ? in.time : 0, in.batch, padded});
   Results results;
   results.outputs = outputs.data_or_null<float>();
   results.last = last.data<float>();
@@ -258,33 +271,33 @@ void forward(const Attributes& attributes, TF_OpKernelContext* context) {
   results.c = c.data<float>();
   results.gates = gates.data_or_null<float>();
   results.memory = memory.data_or_null<float>();
-  run_forward(cell, in, results);
+  run_forward(attributes.cell, in, results);
 }
 
 void backward(const Attributes& attributes, TF_OpKernelContext* context) {
   const Inputs inputs(context, attributes);
   const Sequences& in = inputs.sequences;
-  const CellSpec& cell = attributes.cell;
-  const int64_t batch = in.batch, time = in.time, units = in.units, gates = cell.gates(), padded = padded_units(in.units);
+  const Layout& cell = attributes.layout;
+  const int64_t batch = in.batch, time = in.time, units = in.units, gates = cell.gates, padded = padded_units(in.units);
   enum { OUTPUTS_IN = COMMON, GATES_IN, MEMORY_IN, D_OUTPUTS, D_LAST, D_H, D_C };
   const Tensor outputs = input(context, OUTPUTS_IN), tape = input(context, GATES_IN), memory = input(context, MEMORY_IN);
   const Tensor d_outputs = input(context, D_OUTPUTS), d_last = input(context, D_LAST);
   const Tensor d_h_out = input(context, D_H), d_c_out = input(context, D_C);
   expect_shape("outputs", outputs, {batch, time, units});
-  expect_shape("gates", tape, {time, batch, cell.slots() * padded});
-  if (cell.has_memory()) expect_shape("memory", memory, {time, batch, padded});
+  expect_shape("gates", tape, {time, batch, cell.slots * padded});
+  if (cell.has_memory) expect_shape("memory", memory, {time, batch, padded});
   if (!d_outputs.empty()) expect_shape("d_outputs", d_outputs, {batch, time, units});
   expect_shape("d_last", d_last, {batch, units});
   expect_shape("d_h", d_h_out, {batch, units});
-  if (cell.has_memory()) expect_shape("d_c", d_c_out, {batch, units});
+  if (cell.has_memory) expect_shape("d_c", d_c_out, {batch, units});
 
   const Tensor d_x = allocate(context, 0, {batch, time, in.features});
   const Tensor d_kernel = allocate(context, 1, {in.features, gates * units});
-  const Tensor d_recurrent = allocate(context, 2, {units, gates * units});
-  const Tensor d_bias = allocate(context, 3, cell.bias_rows() == 2 ? Dims{2, gates * units} : Dims{gates * units});
+  const Tensor d_recurrent = allocate(context, 2, {units, cell.recurrent_gates * units});
+  const Tensor d_bias = allocate(context, 3, cell.bias_rows == 2 ? Dims{2, gates * units} : Dims{gates * units});
   const Tensor d_peepholes = allocate(context, 4, {int64_t(attributes.peepholes.size()), units});
   const Tensor d_h = allocate(context, 5, {batch, units});
-  const Tensor d_c = allocate(context, 6, {cell.has_memory() ? batch : 0, units});
+  const Tensor d_c = allocate(context, 6, cell.has_memory ? Dims{batch, units} : Dims{0});
 
   Results results;
   results.outputs = outputs.data<float>();
@@ -303,7 +316,7 @@ void backward(const Attributes& attributes, TF_OpKernelContext* context) {
   g.d_bias = d_bias.data<float>();
   for (size_t row = 0; row < attributes.peepholes.size(); row++)
     g.d_peepholes[Inputs::peephole_of(attributes, row)] = d_peepholes.data<float>() + row * units;
-  run_backward(cell, in, results, g);
+  run_backward(attributes.cell, in, results, g);
 }
 
 // C++ errors must not cross TensorFlow's C interface: they become its status.
@@ -422,6 +435,14 @@ void backward_shapes(TF_ShapeInferenceContext* context, TF_Status* status) {
   }
 }
 
+// The type of an attribute that is one of some words.
+template <size_t count>
+std::string one_of(const char* const (&choices)[count]) {
+  std::string type;
+  for (const char* choice : choices) type += (type.empty() ? "{'" : "', '") + std::string(choice);
+  return type + "'}";
+}
+
 void define(const char* name, std::initializer_list<const char*> inputs, std::initializer_list<const char*> outputs,
             void (*shapes)(TF_ShapeInferenceContext*, TF_Status*)) {
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
@@ -431,9 +452,12 @@ void define(const char* name, std::initializer_list<const char*> inputs, std::in
   }
   for (const char* spec : inputs) TF_OpDefinitionBuilderAddInput(op, spec);
   for (const char* spec : outputs) TF_OpDefinitionBuilderAddOutput(op, spec);
-  for (const char* spec : {"cell: {'simple', 'lstm', 'coupled', 'gru'}", "peephole_gates: string", "reset_after: bool",
-                           "update_writes: bool", "output_previous: bool", "keep_tape: bool",
-                           "return_sequences: bool", "go_backwards: bool", "zero_output_for_mask: bool", "threads: int"})
+  TF_OpDefinitionBuilderAddAttr(op, ("cell: " + one_of(cell_names)).c_str());
+  TF_OpDefinitionBuilderAddAttr(op, ("activation: " + one_of(activation_names)).c_str());
+  TF_OpDefinitionBuilderAddAttr(op, ("output_activation: " + one_of(activation_names)).c_str());
+  for (const char* spec : {"peephole_gates: string", "reset_after: bool", "update_writes: bool", "output_previous: bool",
+                           "keep_tape: bool", "return_sequences: bool", "go_backwards: bool",
+                           "zero_output_for_mask: bool", "threads: int"})
     TF_OpDefinitionBuilderAddAttr(op, spec);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, shapes);
   Status status;

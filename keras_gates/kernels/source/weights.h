@@ -21,6 +21,8 @@ template <class Cell>
 constexpr Slots state_slots{Cell::h_begin, Cell::h_end, Cell::h_gate};
 template <class Cell>
 constexpr Slots reset_slots{Cell::h_end, Cell::reset_end, Cell::h_gate};
+template <class Cell>
+constexpr int recurrent_gates = Cell::reset_end - Cell::h_begin;
 
 struct Matrix {
   const float* data;
