@@ -44,6 +44,7 @@ CELLS = {
     "gru linear": lambda units, **a: keras_gates.GRUCell(units, activation="linear", **a),
     "gru before": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, **a),
     "gru before write": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, update="write", **a),
+    "minimal gated": keras_gates.MinimalGatedCell,
 }
 MASKS = ("none", "right", "left", "holes", "rows")
 
@@ -151,7 +152,7 @@ def test_options_of_the_layer(name, mask, return_sequences, zero_output_for_mask
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["lstm", "gru", "gru before"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru before", "minimal gated"])
 def test_dropout_masks_are_those_of_the_plain_path(name):
     """With the same seeds, both paths drop the same inputs and units."""
     made = []

@@ -2,8 +2,8 @@
 
 They are compiled for the machine at hand on first use and serve `keras_gates.RNN`, and so every layer by
 name, where the backend is TensorFlow, the device a CPU, the computation in float32, the gates' activation
-sigmoid and the other one tanh, linear or relu. Everything else, and a machine without a compiler, takes the plain path through
-`keras.layers.RNN`; results are the same within rounding.
+sigmoid and the other one tanh, linear or relu. Everything else, and a machine without a compiler, takes the
+plain path through `keras.layers.RNN`; results are the same within rounding.
 
 `python -m keras_gates.kernels` builds them, tests them and reports.
 """

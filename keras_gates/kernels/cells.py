@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_gates.gru import GRUCell
+from keras_gates.gru import GRUCell, MinimalGatedCell
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
 from keras_gates.odyssey import (
     CoupledPeepholeLSTMCell,
@@ -33,8 +33,8 @@ def _activation(function):
     return next((name for name, known in _ACTIVATIONS.items() if function is known), None)
 
 
-def _simple(cell):
-    return {"cell": "simple"}
+def _named(name):
+    return lambda cell: {"cell": name}
 
 
 def _lstm(cell):
@@ -61,7 +61,7 @@ def _gru(cell):
 
 
 _DESCRIBED = {
-    SimpleRNNCell: _simple,
+    SimpleRNNCell: _named("simple"),
     LSTMCell: _lstm,
     PeepholeLSTMCell: _with_peepholes("lstm"),
     CoupledLSTMCell: _with_peepholes("coupled"),
@@ -72,6 +72,7 @@ _DESCRIBED = {
     NoInputActivationLSTMCell: _with_peepholes("lstm", activation="linear"),
     NoOutputActivationLSTMCell: _with_peepholes("lstm", output_activation="linear"),
     GRUCell: _gru,
+    MinimalGatedCell: _named("minimal_gated"),
 }
 
 

@@ -14,8 +14,9 @@ _GATES = {
     "no_output_gate": "ifg",
     "coupled": "fgo",
     "gru": "urn",
+    "minimal_gated": "fn",
 }
-_WITHOUT_MEMORY = ("simple", "gru")
+_WITHOUT_MEMORY = ("simple", "gru", "minimal_gated")
 CASES = [
     {"cell": "simple"},
     {"cell": "simple", "activation": "relu"},
@@ -31,6 +32,7 @@ CASES = [
     {"cell": "coupled", "peephole_gates": "fo"},
     {"cell": "gru", "reset_after": True},
     {"cell": "gru", "reset_after": False, "update_writes": True},
+    {"cell": "minimal_gated"},
 ]
 _SQUASH = {"tanh": np.tanh, "linear": lambda a: a, "relu": lambda a: np.maximum(a, 0)}
 _TOLERANCE = 1e-3  # of a directional derivative by differences; a wrong term is off by far more
@@ -63,6 +65,11 @@ def _step(case, x, h, c, w):
         n = phi(xn + (r * hn if case["reset_after"] else reset_first))
         keep = 1 - u if case["update_writes"] else u
         return keep * h + (1 - keep) * n, c
+    if kind == "minimal_gated":
+        xf, xn = split(x @ w["kernel"] + w["bias"])
+        uf, un = np.split(w["recurrent_kernel"], 2, axis=1)
+        f = _sigmoid(xf + h @ uf)
+        return (1 - f) * h + f * phi(xn + (f * h) @ un), c
     z = dict(zip(_GATES[kind], split(x @ w["kernel"] + h @ w["recurrent_kernel"] + w["bias"]), strict=True))
     if kind == "simple":
         return phi(z["n"]), c

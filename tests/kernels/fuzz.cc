@@ -122,6 +122,16 @@ void step(const Problem& p, const Doubles* w, const double* x, const double* kee
       }
       break;
     }
+    case CellSpec::minimal_gated: {
+      Doubles f(units), reset_h(units);
+      for (int u = 0; u < units; u++) {
+        f[u] = sigmoid(both(0, u));
+        reset_h[u] = f[u] * h[u];
+      }
+      for (int u = 0; u < units; u++)
+        new_h[u] = (1 - f[u]) * h[u] + f[u] * phi(from_x(1, u) + from(reset_h, 1, u));
+      break;
+    }
   }
   h = new_h, c = new_c;
 }

@@ -183,7 +183,7 @@ class Backward {
     }
     if constexpr (resets) {
       product(count, {dz + Cell::h_end * up_, z_stride_, 1}, u_reset_.right(), w.product, h_stride_, {Start::zero});
-      for (int k = 0; k < count; k++) reset(slice, w.active[k], dz + k * z_stride_, w, k);
+      for (int k = 0; k < count; k++) reset(slice, w.active[k], step, dz + k * z_stride_, w, k);
     }
     product(count, {dz + Cell::h_begin * up_, z_stride_, 1}, u_.right(), w.product, h_stride_, {Start::zero});
     for (int k = 0; k < count; k++) {
@@ -244,20 +244,22 @@ class Backward {
     }
   }
 
-  void reset(Slice slice, int row, float* dz, const Work& w, int k) const {
+  void reset(Slice slice, int row, int step, float* dz, const Work& w, int k) const {
     const float* h = w.before + k * h_stride_;
     float* d_product = w.product + k * h_stride_;  // becomes r * h once it has been used
     float* d_h = w.d_h + size_t(row - slice.begin) * up_;
+    const float* gate = out_.gates + ((size_t(step) * in_.batch + row) * Cell::slots + Cell::reset_slot) * up_;
     float* slot = dz + Cell::reset_slot * up_;
     for (int u = 0; u < up_; u += lanes) {
-      vec r = load(slot + u), d = load(d_product + u), reset_state = r * load(h + u);
+      const vec r = load(gate + u);
+      vec dz_r = load(slot + u), d = load(d_product + u), reset_state = r * load(h + u);
       if (in_.recurrent_mask) {
         const vec mask = load_some(in_.recurrent_mask + size_t(row) * in_.units + u, in_.units - u);
         d *= mask;
         reset_state *= mask;
       }
-      add_to(d_h + u, Cell::reset_backward(r, load(h + u), d));
-      store(slot + u, keep_some(r, in_.units - u));
+      add_to(d_h + u, Cell::reset_backward(r, load(h + u), d, dz_r));
+      store(slot + u, keep_some(dz_r, in_.units - u));
       store(d_product + u, reset_state);
     }
     h_.put(w.rh, w.kept + k, d_product);

@@ -196,38 +196,39 @@ struct GruResetAfter : InOrder<3> {
   }
 };
 
-// u, r = sigma(...);  n = phi(W x + U (r * h) + b)
-struct GruResetBefore : InOrder<3> {
-  static constexpr int h_end = 2, reset_slot = 1;  // u r n
+// u, r = sigma(...);  n = phi(W x + U (r * h) + b).  With one_gate u and r are the same: slots u n, else u r n.
+template <bool one_gate>
+struct GruResetBefore : InOrder<one_gate ? 2 : 3> {
+  static constexpr int R = one_gate ? 0 : 1, N = R + 1;
+  static constexpr int h_end = N, reset_slot = R;
 
   Squash phi;
   Update update;
 
   // The first half: the gates that the second product waits for. Returns r * h.
   vec reset(vec* z, vec h) const {
-    z[0] = sigmoid(z[0]);
-    z[1] = sigmoid(z[1]);
-    return z[1] * h;
+    for (int gate = 0; gate <= R; gate++) z[gate] = sigmoid(z[gate]);
+    return z[R] * h;
   }
 
   void forward(vec* z, State& s, int) const {
-    const vec k = update.kept(z[0]), n = z[2] = phi(z[2]);
+    const vec k = update.kept(z[0]), n = z[N] = phi(z[N]);
     s.h = k * s.h + (1.f - k) * n;
   }
 
-  // Leaves r in its slot for reset_backward, which knows the gradient of r * h.
+  // Leaves in r's slot what reaches r apart from r * h; reset_backward adds the rest.
   void backward(vec* z, State s, State& d, int) const {
-    const vec u = z[0], n = z[2], k = update.kept(u);
+    const vec u = z[0], n = z[N], k = update.kept(u);
+    z[R] = vec{};
     z[0] = d.h * (s.h - n) * update.slope(u);
-    z[2] = d.h * (1.f - k) * phi.slope(n);
+    z[N] = d.h * (1.f - k) * phi.slope(n);
     d.h = d.h * k;
   }
 
-  // r in, the gradient of its pre-activation out; returns what reaches h.
-  static vec reset_backward(vec& r, vec h, vec d_product) {
-    const vec d_h = d_product * r;
-    r = d_product * h * sigmoid_slope(r);
-    return d_h;
+  // What the gradient of r * h sends through r is added to that of r's pre-activation, what reaches h returned.
+  static vec reset_backward(vec r, vec h, vec d_product, vec& dz_r) {
+    dz_r += d_product * h * sigmoid_slope(r);
+    return d_product * r;
   }
 };
 

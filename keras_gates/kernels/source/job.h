@@ -53,14 +53,14 @@ enum class Activation { tanh, linear, relu };
 
 // A cell by name, with what can be chosen about it.
 struct CellSpec {
-  enum Kind { simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru };
-  static constexpr int kinds = gru + 1;
+  enum Kind { simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru, minimal_gated };
+  static constexpr int kinds = minimal_gated + 1;
 
   Kind kind = lstm;
   Activation activation = Activation::tanh;         // of the candidate
   Activation output_activation = Activation::tanh;  // of the memory on its way out, where there is one
   bool reset_after = true;       // gru
-  bool update_writes = false;    // gru
+  bool update_writes = false;    // gru: the update gate says what is written, as that of minimal_gated always does
   bool output_previous = false;  // LSTMs: the output gate's peephole sees the memory before the step
 };
 

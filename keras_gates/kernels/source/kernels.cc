@@ -38,10 +38,10 @@ void with_lstm(const CellSpec& spec, const Sequences& in, Use use) {
 }
 
 template <class Cell, class Use>
-void with_gru(const CellSpec& spec, Use use) {
+void with_gru(const CellSpec& spec, bool update_writes, Use use) {
   Cell cell;
   cell.phi = {spec.activation};
-  cell.update = {spec.update_writes};
+  cell.update = {update_writes};
   use(cell);
 }
 
@@ -55,7 +55,9 @@ void with_cell(const CellSpec& spec, const Sequences& in, Use use) {
     case CellSpec::no_output_gate: return with_lstm<LstmForm::no_output_gate>(spec, in, use);
     case CellSpec::coupled: return with_lstm<LstmForm::coupled>(spec, in, use);
     case CellSpec::gru:
-      return spec.reset_after ? with_gru<GruResetAfter>(spec, use) : with_gru<GruResetBefore>(spec, use);
+      if (spec.reset_after) return with_gru<GruResetAfter>(spec, spec.update_writes, use);
+      return with_gru<GruResetBefore<false>>(spec, spec.update_writes, use);
+    case CellSpec::minimal_gated: return with_gru<GruResetBefore<true>>(spec, true, use);
   }
 }
 
