@@ -37,6 +37,7 @@ TORCH = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
 PRODUCTS = {
     "simple": 1, "lstm": 4, "peephole": 4, "coupled": 3, "gru": 3,
     "NIG": 3, "NFG": 3, "NOG": 3, "NIAF": 4, "NOAF": 4, "minimal-gated": 2,
+    "janet": 2,
 }  # fmt: skip
 KERNELS, PLAIN, KERAS, JIT, PYTORCH = "kernels", "plain", "Keras", "Keras, jit", "PyTorch"
 

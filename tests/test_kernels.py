@@ -45,6 +45,8 @@ CELLS = {
     "gru before": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, **a),
     "gru before write": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, update="write", **a),
     "minimal gated": keras_gates.MinimalGatedCell,
+    "janet": keras_gates.JANETCell,
+    "janet beta": lambda units, **a: keras_gates.JANETCell(units, beta=4, **a),
 }
 MASKS = ("none", "right", "left", "holes", "rows")
 

@@ -1,9 +1,12 @@
 """Which cells the kernels know, and how they are told of one."""
 
+import numbers
+
 import keras
 
 from keras_gates.gru import GRUCell, MinimalGatedCell
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
+from keras_gates.modern import JANETCell
 from keras_gates.odyssey import (
     CoupledPeepholeLSTMCell,
     NoForgetGateLSTMCell,
@@ -21,6 +24,7 @@ DEFAULTS = {
     "reset_after": False,
     "update_writes": False,
     "output_previous": False,
+    "beta": 0.0,
 }
 _ACTIVATIONS = {
     "tanh": keras.activations.tanh,
@@ -60,6 +64,10 @@ def _gru(cell):
     return {"cell": "gru", "reset_after": bool(cell.reset_after), "update_writes": cell.update == "write"}
 
 
+def _janet(cell):
+    return {"cell": "janet", "beta": float(cell.beta)} if isinstance(cell.beta, numbers.Real) else None
+
+
 _DESCRIBED = {
     SimpleRNNCell: _named("simple"),
     LSTMCell: _lstm,
@@ -73,6 +81,7 @@ _DESCRIBED = {
     NoOutputActivationLSTMCell: _with_peepholes("lstm", output_activation="linear"),
     GRUCell: _gru,
     MinimalGatedCell: _named("minimal_gated"),
+    JANETCell: _janet,
 }
 
 

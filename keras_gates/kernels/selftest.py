@@ -15,8 +15,9 @@ _GATES = {
     "coupled": "fgo",
     "gru": "urn",
     "minimal_gated": "fn",
+    "janet": "fg",
 }
-_WITHOUT_MEMORY = ("simple", "gru", "minimal_gated")
+_WITHOUT_MEMORY = ("simple", "gru", "minimal_gated", "janet")
 CASES = [
     {"cell": "simple"},
     {"cell": "simple", "activation": "relu"},
@@ -33,6 +34,7 @@ CASES = [
     {"cell": "gru", "reset_after": True},
     {"cell": "gru", "reset_after": False, "update_writes": True},
     {"cell": "minimal_gated"},
+    {"cell": "janet", "beta": 1.5},
 ]
 _SQUASH = {"tanh": np.tanh, "linear": lambda a: a, "relu": lambda a: np.maximum(a, 0)}
 _TOLERANCE = 1e-3  # of a directional derivative by differences; a wrong term is off by far more
@@ -73,6 +75,8 @@ def _step(case, x, h, c, w):
     z = dict(zip(_GATES[kind], split(x @ w["kernel"] + h @ w["recurrent_kernel"] + w["bias"]), strict=True))
     if kind == "simple":
         return phi(z["n"]), c
+    if kind == "janet":
+        return _sigmoid(z["f"]) * h + (1 - _sigmoid(z["f"] - case["beta"])) * phi(z["g"]), c
 
     def gate(name, memory):
         if name not in z:

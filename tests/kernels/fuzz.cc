@@ -132,6 +132,12 @@ void step(const Problem& p, const Doubles* w, const double* x, const double* kee
         new_h[u] = (1 - f[u]) * h[u] + f[u] * phi(from_x(1, u) + from(reset_h, 1, u));
       break;
     }
+    case CellSpec::janet:
+      for (int u = 0; u < units; u++) {
+        const double s = both(0, u);
+        new_h[u] = sigmoid(s) * h[u] + (1 - sigmoid(s - p.cell.beta)) * phi(both(1, u));
+      }
+      break;
   }
   h = new_h, c = new_c;
 }
@@ -188,6 +194,7 @@ Problem random_problem() {
   p.cell.kind = CellSpec::Kind(uniform(0, CellSpec::kinds - 1));
   p.cell.activation = random_activation(), p.cell.output_activation = random_activation();
   p.cell.reset_after = chance(.5), p.cell.update_writes = chance(.5), p.cell.output_previous = chance(.3);
+  p.cell.beta = float(uniform(-4, 4));
   p.layout = layout_of(p.cell);
   const bool large = chance(.1);
   p.batch = uniform(1, large ? 140 : 20), p.time = uniform(1, large ? 3 : 9);

@@ -158,6 +158,25 @@ struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
   }
 };
 
+// f = sigma(s), i = 1 - sigma(s - beta) = sigma(beta - s) with s = W x + U h + b;  g = phi(...);  h' = f h + i g.
+// The tape has s, from which f and i follow; neither gives the other without loss where it is close to 0 or 1.
+struct Janet : InOrder<2> {
+  Squash phi;
+  float beta = 0.f;
+
+  void forward(vec* z, State& s, int) const {
+    const vec f = sigmoid(z[0]), i = sigmoid(beta - z[0]), g = z[1] = phi(z[1]);
+    s.h = f * s.h + i * g;
+  }
+
+  void backward(vec* z, State s, State& d, int) const {
+    const vec f = sigmoid(z[0]), i = sigmoid(beta - z[0]), g = z[1];
+    z[0] = d.h * (s.h * sigmoid_slope(f) - g * sigmoid_slope(i));
+    z[1] = d.h * i * phi.slope(g);
+    d.h = d.h * f;
+  }
+};
+
 // h' = k h + (1 - k) n, where the update gate u says how much is kept, k = u, or written, k = 1 - u.
 struct Update {
   bool writes = false;

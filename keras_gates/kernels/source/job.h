@@ -53,8 +53,8 @@ enum class Activation { tanh, linear, relu };
 
 // A cell by name, with what can be chosen about it.
 struct CellSpec {
-  enum Kind { simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru, minimal_gated };
-  static constexpr int kinds = minimal_gated + 1;
+  enum Kind { simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru, minimal_gated, janet };
+  static constexpr int kinds = janet + 1;
 
   Kind kind = lstm;
   Activation activation = Activation::tanh;         // of the candidate
@@ -62,6 +62,7 @@ struct CellSpec {
   bool reset_after = true;       // gru
   bool update_writes = false;    // gru: the update gate says what is written, as that of minimal_gated always does
   bool output_previous = false;  // LSTMs: the output gate's peephole sees the memory before the step
+  float beta = 0;                // janet
 };
 
 // The sizes that go with a cell, in rows of `units`.

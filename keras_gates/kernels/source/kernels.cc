@@ -58,6 +58,7 @@ void with_cell(const CellSpec& spec, const Sequences& in, Use use) {
       if (spec.reset_after) return with_gru<GruResetAfter>(spec, spec.update_writes, use);
       return with_gru<GruResetBefore<false>>(spec, spec.update_writes, use);
     case CellSpec::minimal_gated: return with_gru<GruResetBefore<true>>(spec, true, use);
+    case CellSpec::janet: return use(Janet{{}, {spec.activation}, spec.beta});
   }
 }
 

@@ -28,7 +28,8 @@ enum Output { OUTPUTS, LAST, H_OUT, C_OUT, GATES, MEMORY };
 
 // In the order of CellSpec::Kind and of Activation.
 const char* const cell_names[CellSpec::kinds] = {"simple",         "lstm",    "no_input_gate", "no_forget_gate",
-                                                 "no_output_gate", "coupled", "gru",           "minimal_gated"};
+                                                 "no_output_gate", "coupled", "gru",           "minimal_gated",
+                                                 "janet"};
 const char* const activation_names[] = {"tanh", "linear", "relu"};
 
 struct Fail {
@@ -178,12 +179,14 @@ Attributes read_attributes(TF_OpKernelConstruction* construction) {
   a.cell.reset_after = flag_attribute(construction, "reset_after");
   a.cell.update_writes = flag_attribute(construction, "update_writes");
   a.cell.output_previous = flag_attribute(construction, "output_previous");
+  Status status;
+  TF_OpKernelConstruction_GetAttrFloat(construction, "beta", &a.cell.beta, status.get());
+  status.check();
   a.keep_tape = flag_attribute(construction, "keep_tape");
   a.return_sequences = flag_attribute(construction, "return_sequences");
   a.go_backwards = flag_attribute(construction, "go_backwards");
   a.zero_output_for_mask = flag_attribute(construction, "zero_output_for_mask");
   int32_t threads = 0;
-  Status status;
   TF_OpKernelConstruction_GetAttrInt32(construction, "threads", &threads, status.get());
   status.check();
   a.threads = threads > 0 ? threads : available_threads();
@@ -456,7 +459,7 @@ void define(const char* name, std::initializer_list<const char*> inputs, std::in
   TF_OpDefinitionBuilderAddAttr(op, ("activation: " + one_of(activation_names)).c_str());
   TF_OpDefinitionBuilderAddAttr(op, ("output_activation: " + one_of(activation_names)).c_str());
   for (const char* spec : {"peephole_gates: string", "reset_after: bool", "update_writes: bool", "output_previous: bool",
-                           "keep_tape: bool", "return_sequences: bool", "go_backwards: bool",
+                           "beta: float", "keep_tape: bool", "return_sequences: bool", "go_backwards: bool",
                            "zero_output_for_mask: bool", "threads: int"})
     TF_OpDefinitionBuilderAddAttr(op, spec);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, shapes);
