@@ -10,6 +10,7 @@ slows all of them; figures are medians over rounds, and only their ratios mean a
 
 import argparse
 import json
+import math
 import os
 import random
 import statistics
@@ -33,12 +34,7 @@ SHAPES = ["32x100x128x128", "64x200x64x256", "32x200x128x64"]
 CELLS = ["simple", "lstm", "peephole", "coupled", "gru"]
 NEAREST = {"simple": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 TORCH = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
-# Gates in the matrix products; a cell without kernels is not worth measuring.
-PRODUCTS = {
-    "simple": 1, "lstm": 4, "peephole": 4, "coupled": 3, "gru": 3,
-    "NIG": 3, "NFG": 3, "NOG": 3, "NIAF": 4, "NOAF": 4, "minimal-gated": 2,
-    "janet": 2,
-}  # fmt: skip
+MORE_CELLS = ["NIG", "NFG", "NOG", "NIAF", "NOAF", "minimal-gated", "janet", "min-gru", "min-lstm"]
 KERNELS, PLAIN, KERAS, JIT, PYTORCH = "kernels", "plain", "Keras", "Keras, jit", "PyTorch"
 
 
@@ -130,7 +126,9 @@ def interleaved(tasks, rounds):
 def operations(cell, shape, way):
     """Floating-point operations of the matrix products: one product forwards, two more backwards."""
     batch, steps, features, units = shape
-    forward = 2 * batch * steps * (features + units) * PRODUCTS[cell] * units
+    own = keras_gates.cells()[cell](units)
+    of_state = math.prod(own.recurrent_shape) if own.recurrent_gates else 0
+    forward = 2 * batch * steps * (features * units * len(own.gates) + of_state)
     return forward * (1 if way == "forward" else 3)
 
 
@@ -217,7 +215,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cells", nargs="+", choices=PRODUCTS, default=CELLS)
+    parser.add_argument("--cells", nargs="+", choices=CELLS + MORE_CELLS, default=CELLS)
     parser.add_argument("--shapes", nargs="+", type=parse_shape, default=[parse_shape(s) for s in SHAPES])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", help="where to write the figures")

@@ -47,6 +47,9 @@ CELLS = {
     "minimal gated": keras_gates.MinimalGatedCell,
     "janet": keras_gates.JANETCell,
     "janet beta": lambda units, **a: keras_gates.JANETCell(units, beta=4, **a),
+    "min-gru": keras_gates.MinGRUCell,
+    "min-lstm": keras_gates.MinLSTMCell,
+    "min-lstm tanh": lambda units, **a: keras_gates.MinLSTMCell(units, activation="tanh", **a),
 }
 MASKS = ("none", "right", "left", "holes", "rows")
 

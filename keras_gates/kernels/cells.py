@@ -6,7 +6,7 @@ import keras
 
 from keras_gates.gru import GRUCell, MinimalGatedCell
 from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
-from keras_gates.modern import JANETCell
+from keras_gates.modern import JANETCell, MinGRUCell, MinLSTMCell
 from keras_gates.odyssey import (
     CoupledPeepholeLSTMCell,
     NoForgetGateLSTMCell,
@@ -82,6 +82,8 @@ _DESCRIBED = {
     GRUCell: _gru,
     MinimalGatedCell: _named("minimal_gated"),
     JANETCell: _janet,
+    MinGRUCell: _named("min_gru"),
+    MinLSTMCell: _named("min_lstm"),
 }
 
 

@@ -67,7 +67,7 @@ def run(description, layer, sequences, initial_state, mask, training):
         x=x,
         mask=tf.zeros((0,), "bool") if mask is None else tf.cast(mask, "bool"),
         kernel=tf.convert_to_tensor(cell.kernel),
-        recurrent_kernel=tf.convert_to_tensor(cell.recurrent_kernel),
+        recurrent_kernel=_recurrent_kernel(cell),
         bias=tf.zeros(cell.bias_shape) if cell.bias is None else tf.convert_to_tensor(cell.bias),
         peepholes=_peepholes(cell, description["peephole_gates"]),
         h=initial_state[0],
@@ -89,6 +89,13 @@ def run(description, layer, sequences, initial_state, mask, training):
         return result.last, tf.expand_dims(result.last, 1), states
     result.outputs.set_shape((x.shape[0], x.shape[1], cell.units))
     return result.last, result.outputs, states
+
+
+def _recurrent_kernel(cell):
+    """Of no columns where no gate hears the state: its rows still say how many units there are."""
+    if cell.recurrent_kernel is None:
+        return tf.zeros((cell.units, 0))
+    return tf.convert_to_tensor(cell.recurrent_kernel)
 
 
 def _peepholes(cell, gates):

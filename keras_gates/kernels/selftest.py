@@ -16,8 +16,11 @@ _GATES = {
     "gru": "urn",
     "minimal_gated": "fn",
     "janet": "fg",
+    "min_gru": "un",
+    "min_lstm": "ifg",
 }
-_WITHOUT_MEMORY = ("simple", "gru", "minimal_gated", "janet")
+_WITHOUT_MEMORY = ("simple", "gru", "minimal_gated", "janet", "min_gru", "min_lstm")
+_WITHOUT_RECURRENCE = ("min_gru", "min_lstm")
 CASES = [
     {"cell": "simple"},
     {"cell": "simple", "activation": "relu"},
@@ -35,6 +38,8 @@ CASES = [
     {"cell": "gru", "reset_after": False, "update_writes": True},
     {"cell": "minimal_gated"},
     {"cell": "janet", "beta": 1.5},
+    {"cell": "min_gru", "activation": "linear"},
+    {"cell": "min_lstm", "activation": "linear"},
 ]
 _SQUASH = {"tanh": np.tanh, "linear": lambda a: a, "relu": lambda a: np.maximum(a, 0)}
 _TOLERANCE = 1e-3  # of a directional derivative by differences; a wrong term is off by far more
@@ -72,9 +77,16 @@ def _step(case, x, h, c, w):
         uf, un = np.split(w["recurrent_kernel"], 2, axis=1)
         f = _sigmoid(xf + h @ uf)
         return (1 - f) * h + f * phi(xn + (f * h) @ un), c
-    z = dict(zip(_GATES[kind], split(x @ w["kernel"] + h @ w["recurrent_kernel"] + w["bias"]), strict=True))
+    heard = 0 if kind in _WITHOUT_RECURRENCE else h @ w["recurrent_kernel"]
+    z = dict(zip(_GATES[kind], split(x @ w["kernel"] + heard + w["bias"]), strict=True))
     if kind == "simple":
         return phi(z["n"]), c
+    if kind == "min_gru":
+        u = _sigmoid(z["u"])
+        return (1 - u) * h + u * phi(z["n"]), c
+    if kind == "min_lstm":
+        i, f = _sigmoid(z["i"]), _sigmoid(z["f"])
+        return (f * h + i * phi(z["g"])) / (f + i), c
     if kind == "janet":
         return _sigmoid(z["f"]) * h + (1 - _sigmoid(z["f"] - case["beta"])) * phi(z["g"]), c
 
@@ -103,10 +115,11 @@ def _expected(case, w, mask):
 
 def _problem(case, rng, batch=5, time=4, features=19, units=21):
     gates = len(_GATES[case["cell"]])
+    recurrent_gates = 0 if case["cell"] in _WITHOUT_RECURRENCE else gates
     shapes = {
         "x": (batch, time, features),
         "kernel": (features, gates * units),
-        "recurrent_kernel": (units, gates * units),
+        "recurrent_kernel": (units, recurrent_gates * units),
         "bias": (2, gates * units) if case["reset_after"] else (gates * units,),
         "peepholes": (len(case["peephole_gates"]), units),
         "h": (batch, units),
@@ -148,7 +161,7 @@ def worst_error(library, guard, case, seed=0):
         for got, want in zip(values, _expected(case, w, mask), strict=False)
     ]
     for name in _WEIGHTS:
-        if not len(tensors[name]):
+        if not tf.size(tensors[name]):
             continue
         along = {other: rng.normal(size=value.shape) * (other == name) for other, value in w.items()}
         slope = (loss(1e-5) - loss(-1e-5)) / 2e-5

@@ -138,6 +138,18 @@ void step(const Problem& p, const Doubles* w, const double* x, const double* kee
         new_h[u] = sigmoid(s) * h[u] + (1 - sigmoid(s - p.cell.beta)) * phi(both(1, u));
       }
       break;
+    case CellSpec::min_gru:
+      for (int u = 0; u < units; u++) {
+        const double update = sigmoid(from_x(0, u));
+        new_h[u] = (1 - update) * h[u] + update * phi(from_x(1, u));
+      }
+      break;
+    case CellSpec::min_lstm:
+      for (int u = 0; u < units; u++) {
+        const double i = sigmoid(from_x(0, u)), f = sigmoid(from_x(1, u));
+        new_h[u] = (f * h[u] + i * phi(from_x(2, u))) / (f + i);
+      }
+      break;
   }
   h = new_h, c = new_c;
 }

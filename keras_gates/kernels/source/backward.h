@@ -22,7 +22,7 @@ class Backward {
     const Matrix u{in_.recurrent_kernel, in_.units, in_.units, recurrent_gates<Cell>};
     Scratch scratch;
     w_ = transposed(w, input_slots<Cell>, scratch);
-    u_ = transposed(u, state_slots<Cell>, scratch);
+    if constexpr (recurs<Cell>) u_ = transposed(u, state_slots<Cell>, scratch);
     if constexpr (resets) u_reset_ = transposed(u, reset_slots<Cell>, scratch);
     const int parts = std::max(1, std::min(in_.threads, int(slices_.size())));
     std::vector<Work> work;
@@ -32,7 +32,7 @@ class Backward {
     std::atomic<int> next{0};
     run_on_threads(parts, [&](int thread, int threads) {
       w_.fill(thread, threads);
-      u_.fill(thread, threads);
+      if constexpr (recurs<Cell>) u_.fill(thread, threads);
       if constexpr (resets) u_reset_.fill(thread, threads);
       packed_up.wait(threads);
       for (int part; (part = next++) < parts;) {
@@ -185,12 +185,14 @@ class Backward {
       product(count, {dz + Cell::h_end * up_, z_stride_, 1}, u_reset_.right(), w.product, h_stride_, {Start::zero});
       for (int k = 0; k < count; k++) reset(slice, w.active[k], step, dz + k * z_stride_, w, k);
     }
-    product(count, {dz + Cell::h_begin * up_, z_stride_, 1}, u_.right(), w.product, h_stride_, {Start::zero});
-    for (int k = 0; k < count; k++) {
-      const int row = w.active[k];
-      float* d_h = w.d_h + size_t(row - slice.begin) * up_;
-      const float* from = w.product + k * h_stride_;
-      for (int u = 0; u < in_.units; u++) d_h[u] += from[u] * dropped(row, u);
+    if constexpr (recurs<Cell>) {
+      product(count, {dz + Cell::h_begin * up_, z_stride_, 1}, u_.right(), w.product, h_stride_, {Start::zero});
+      for (int k = 0; k < count; k++) {
+        const int row = w.active[k];
+        float* d_h = w.d_h + size_t(row - slice.begin) * up_;
+        const float* from = w.product + k * h_stride_;
+        for (int u = 0; u < in_.units; u++) d_h[u] += from[u] * dropped(row, u);
+      }
     }
     w.kept += count;
   }
@@ -216,6 +218,7 @@ class Backward {
     float* before = w.before + k * h_stride_;
     std::copy_n(h, in_.units, before);
     std::fill(before + in_.units, before + up_, 0.f);
+    if (!recurs<Cell>) return;
     if (!in_.recurrent_mask) {
       h_.put(w.h, w.kept + k, before);
       return;
@@ -271,7 +274,7 @@ class Backward {
     for (int k = 0; k < w.kept; k++)
       std::copy_n(w.d_x + k * x_stride_, in_.features, grad_.d_x + w.position[k] * in_.features);
     add_outer(x_, w.x, w, {0, Cell::x_end}, w.d_w, spread(x_columns()));
-    add_outer(h_, w.h, w, {Cell::h_begin, Cell::h_end}, w.d_u, spread(h_columns()));
+    if constexpr (recurs<Cell>) add_outer(h_, w.h, w, {Cell::h_begin, Cell::h_end}, w.d_u, spread(h_columns()));
     if constexpr (resets)
       add_outer(h_, w.rh, w, {Cell::h_end, Cell::reset_end}, w.d_u + (Cell::h_end - Cell::h_begin) * up_,
                 spread(h_columns()));

@@ -62,10 +62,10 @@ struct Squash {
   }
 };
 
-// Slots in the order of the kernels, where every gate hears input and state.
-template <int n>
+// Slots in the order of the kernels, where every gate hears the input, and the state or, with `recurs` false, none does.
+template <int n, bool recurs = true>
 struct InOrder {
-  static constexpr int slots = n, x_end = n, h_begin = 0, h_end = n, reset_end = n;
+  static constexpr int slots = n, x_end = n, h_begin = recurs ? 0 : n, h_end = n, reset_end = n;
   static constexpr int gates = n, bias_rows = 1;
   static constexpr bool has_memory = false;
   static constexpr int x_gate(int slot) { return slot; }
@@ -174,6 +174,43 @@ struct Janet : InOrder<2> {
     z[0] = d.h * (s.h * sigmoid_slope(f) - g * sigmoid_slope(i));
     z[1] = d.h * i * phi.slope(g);
     d.h = d.h * f;
+  }
+};
+
+// u = sigma(W x + b);  n = phi(...);  h' = (1 - u) h + u n
+struct MinGru : InOrder<2, false> {
+  Squash phi;
+
+  void forward(vec* z, State& s, int) const {
+    const vec u = z[0] = sigmoid(z[0]), n = z[1] = phi(z[1]);
+    s.h = (1.f - u) * s.h + u * n;
+  }
+
+  void backward(vec* z, State s, State& d, int) const {
+    const vec u = z[0], n = z[1];
+    z[0] = d.h * (n - s.h) * sigmoid_slope(u);
+    z[1] = d.h * u * phi.slope(n);
+    d.h = d.h * (1.f - u);
+  }
+};
+
+// i, f = sigma(W x + b);  g = phi(...);  h' = (f h + i g) / (f + i)
+struct MinLstm : InOrder<3, false> {
+  Squash phi;
+
+  void forward(vec* z, State& s, int) const {
+    const vec i = z[0] = sigmoid(z[0]), f = z[1] = sigmoid(z[1]), g = z[2] = phi(z[2]);
+    s.h = (f * s.h + i * g) / (f + i);
+  }
+
+  // With the shares I = i / (f + i) and F = 1 - I:  dh'/di = F (g - h) / (f + i), dh'/df = -I (g - h) / (f + i).
+  void backward(vec* z, State s, State& d, int) const {
+    const vec i = z[0], f = z[1], g = z[2];
+    const vec I = i / (f + i), F = f / (f + i), d_I = d.h * (g - s.h);
+    z[0] = d_I * I * F * (1.f - i);
+    z[1] = -d_I * I * F * (1.f - f);
+    z[2] = d.h * I * phi.slope(g);
+    d.h = d.h * F;
   }
 };
 

@@ -22,7 +22,7 @@ class Forward {
     const Matrix u{in_.recurrent_kernel, in_.units, in_.units, recurrent_gates<Cell>};
     Scratch scratch;
     w_ = packed(w, input_slots<Cell>, scratch);
-    u_ = packed(u, state_slots<Cell>, scratch);
+    if constexpr (recurs<Cell>) u_ = packed(u, state_slots<Cell>, scratch);
     if constexpr (resets) u_reset_ = packed(u, reset_slots<Cell>, scratch);
     bias_ = scratch.take<float>(size_t(Cell::slots) * up_);
     fill_bias<Cell>(in_, bias_);
@@ -34,7 +34,7 @@ class Forward {
     std::atomic<size_t> next{0};
     run_on_threads(wanted, [&](int thread, int threads) {
       w_.fill(thread, threads);
-      u_.fill(thread, threads);
+      if constexpr (recurs<Cell>) u_.fill(thread, threads);
       if constexpr (resets) u_reset_.fill(thread, threads);
       packed_up.wait(threads);
       for (size_t s; (s = next++) < slices_.size();) run_slice(slices_[s], work[thread]);
@@ -118,8 +118,10 @@ class Forward {
     if constexpr (Cell::x_end < Cell::h_end)
       for (int k = 0; k < count; k++)
         std::copy(bias_ + Cell::x_end * up_, bias_ + Cell::slots * up_, z + k * z_stride_ + Cell::x_end * up_);
-    for (int k = 0; k < count; k++) load_left(w.h + size_t(w.active[k] - slice.begin) * up_, w.active[k], w, k);
-    product(count, {w.left, h_stride_, 1}, u_.right(), z + Cell::h_begin * up_, z_stride_, {Start::itself});
+    if constexpr (recurs<Cell>) {
+      for (int k = 0; k < count; k++) load_left(w.h + size_t(w.active[k] - slice.begin) * up_, w.active[k], w, k);
+      product(count, {w.left, h_stride_, 1}, u_.right(), z + Cell::h_begin * up_, z_stride_, {Start::itself});
+    }
     if constexpr (resets) {
       for (int k = 0; k < count; k++) reset(slice, w.active[k], z + k * z_stride_, w, k);
       product(count, {w.left, h_stride_, 1}, u_reset_.right(), z + Cell::h_end * up_, z_stride_, {Start::itself});

@@ -59,6 +59,8 @@ void with_cell(const CellSpec& spec, const Sequences& in, Use use) {
       return with_gru<GruResetBefore<false>>(spec, spec.update_writes, use);
     case CellSpec::minimal_gated: return with_gru<GruResetBefore<true>>(spec, true, use);
     case CellSpec::janet: return use(Janet{{}, {spec.activation}, spec.beta});
+    case CellSpec::min_gru: return use(MinGru{{}, {spec.activation}});
+    case CellSpec::min_lstm: return use(MinLstm{{}, {spec.activation}});
   }
 }
 

@@ -23,6 +23,8 @@ template <class Cell>
 constexpr Slots reset_slots{Cell::h_end, Cell::reset_end, Cell::h_gate};
 template <class Cell>
 constexpr int recurrent_gates = Cell::reset_end - Cell::h_begin;
+template <class Cell>
+constexpr bool recurs = recurrent_gates<Cell> > 0;
 
 struct Matrix {
   const float* data;
