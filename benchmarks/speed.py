@@ -34,7 +34,18 @@ SHAPES = ["32x100x128x128", "64x200x64x256", "32x200x128x64"]
 CELLS = ["simple", "lstm", "peephole", "coupled", "gru"]
 NEAREST = {"simple": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 TORCH = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
-MORE_CELLS = ["NIG", "NFG", "NOG", "NIAF", "NOAF", "minimal-gated", "janet", "min-gru", "min-lstm"]
+MORE_CELLS = [
+    "NIG",
+    "NFG",
+    "NOG",
+    "NIAF",
+    "NOAF",
+    "minimal-gated",
+    "janet",
+    "min-gru",
+    "min-lstm",
+    "peephole-only",
+]
 KERNELS, PLAIN, KERAS, JIT, PYTORCH = "kernels", "plain", "Keras", "Keras, jit", "PyTorch"
 
 

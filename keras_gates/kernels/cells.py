@@ -5,7 +5,7 @@ import numbers
 import keras
 
 from keras_gates.gru import GRUCell, MinimalGatedCell
-from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
+from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
 from keras_gates.modern import JANETCell, MinGRUCell, MinLSTMCell
 from keras_gates.odyssey import (
     CoupledPeepholeLSTMCell,
@@ -60,6 +60,10 @@ def _with_peepholes(name, **departures):
     return described
 
 
+def _peephole_only(cell):
+    return {"cell": "peephole_only", "output_activation": _activation(cell.output_activation)}
+
+
 def _gru(cell):
     return {"cell": "gru", "reset_after": bool(cell.reset_after), "update_writes": cell.update == "write"}
 
@@ -72,6 +76,7 @@ _DESCRIBED = {
     SimpleRNNCell: _named("simple"),
     LSTMCell: _lstm,
     PeepholeLSTMCell: _with_peepholes("lstm"),
+    PeepholeOnlyLSTMCell: _peephole_only,
     CoupledLSTMCell: _with_peepholes("coupled"),
     CoupledPeepholeLSTMCell: _with_peepholes("coupled"),
     NoInputGateLSTMCell: _with_peepholes("no_input_gate"),

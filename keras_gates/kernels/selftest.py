@@ -18,9 +18,10 @@ _GATES = {
     "janet": "fg",
     "min_gru": "un",
     "min_lstm": "ifg",
+    "peephole_only": "ifgo",
 }
 _WITHOUT_MEMORY = ("simple", "gru", "minimal_gated", "janet", "min_gru", "min_lstm")
-_WITHOUT_RECURRENCE = ("min_gru", "min_lstm")
+_RECURRENT_GATES = {"min_gru": 0, "min_lstm": 0, "peephole_only": 3}  # of the others as many as gates
 CASES = [
     {"cell": "simple"},
     {"cell": "simple", "activation": "relu"},
@@ -40,6 +41,7 @@ CASES = [
     {"cell": "janet", "beta": 1.5},
     {"cell": "min_gru", "activation": "linear"},
     {"cell": "min_lstm", "activation": "linear"},
+    {"cell": "peephole_only"},
 ]
 _SQUASH = {"tanh": np.tanh, "linear": lambda a: a, "relu": lambda a: np.maximum(a, 0)}
 _TOLERANCE = 1e-3  # of a directional derivative by differences; a wrong term is off by far more
@@ -77,7 +79,12 @@ def _step(case, x, h, c, w):
         uf, un = np.split(w["recurrent_kernel"], 2, axis=1)
         f = _sigmoid(xf + h @ uf)
         return (1 - f) * h + f * phi(xn + (f * h) @ un), c
-    heard = 0 if kind in _WITHOUT_RECURRENCE else h @ w["recurrent_kernel"]
+    if kind == "peephole_only":
+        i, f, g, o = split(x @ w["kernel"] + w["bias"])
+        i_c, f_c, o_c = split(c @ w["recurrent_kernel"])
+        new = _sigmoid(f + f_c) * c + _sigmoid(i + i_c) * phi(g)
+        return phi_c(_sigmoid(o + o_c) * new), new
+    heard = h @ w["recurrent_kernel"] if w["recurrent_kernel"].size else 0
     z = dict(zip(_GATES[kind], split(x @ w["kernel"] + heard + w["bias"]), strict=True))
     if kind == "simple":
         return phi(z["n"]), c
@@ -115,7 +122,7 @@ def _expected(case, w, mask):
 
 def _problem(case, rng, batch=5, time=4, features=19, units=21):
     gates = len(_GATES[case["cell"]])
-    recurrent_gates = 0 if case["cell"] in _WITHOUT_RECURRENCE else gates
+    recurrent_gates = _RECURRENT_GATES.get(case["cell"], gates)
     shapes = {
         "x": (batch, time, features),
         "kernel": (features, gates * units),

@@ -138,6 +138,14 @@ void step(const Problem& p, const Doubles* w, const double* x, const double* kee
         new_h[u] = sigmoid(s) * h[u] + (1 - sigmoid(s - p.cell.beta)) * phi(both(1, u));
       }
       break;
+    case CellSpec::peephole_only:
+      for (int u = 0; u < units; u++) {
+        const double i = sigmoid(from_x(0, u) + from(c, 0, u)), f = sigmoid(from_x(1, u) + from(c, 1, u));
+        const double o = sigmoid(from_x(3, u) + from(c, 2, u));
+        new_c[u] = f * c[u] + i * phi(from_x(2, u));
+        new_h[u] = squash(p.cell.output_activation, o * new_c[u]);
+      }
+      break;
     case CellSpec::min_gru:
       for (int u = 0; u < units; u++) {
         const double update = sigmoid(from_x(0, u));
@@ -213,7 +221,7 @@ Problem random_problem() {
   p.features = uniform(1, chance(.2) ? 130 : 20), p.units = uniform(1, chance(.2) ? 130 : 36);
   p.threads = uniform(1, 4);
   p.backwards = chance(.3), p.zero_output = chance(.3), p.every_output = chance(.8);
-  const bool peepholes = p.layout.has_memory && chance(.6);
+  const bool peepholes = p.layout.has_memory && p.cell.kind != CellSpec::peephole_only && chance(.6);
   for (int which = 0; which < 3; which++)
     p.sees[which] = peepholes && chance(.6) && LstmGates(p.cell.kind).has(which);
   if (chance(.6)) {

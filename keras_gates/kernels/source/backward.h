@@ -71,8 +71,8 @@ class Backward {
     size_t* position;  // of the kept rows: where in x each belongs
     float* dz;         // the kept rows: gradients of the pre-activations
     float *x, *h, *rh;          // the kept rows' inputs, states and reset states, as panels
-    float* before;              // h before the step
-    float* product;             // what reaches h through a product
+    float* before;              // h before the step, or c where the product hears c: such cells have no use for h
+    float* product;             // what reaches that through a product
     float* d_x;                 // of the kept rows
     float *d_h, *d_c;           // of every row of the slice
     int* first;                 // the first step that moves each row of the slice
@@ -189,9 +189,9 @@ class Backward {
       product(count, {dz + Cell::h_begin * up_, z_stride_, 1}, u_.right(), w.product, h_stride_, {Start::zero});
       for (int k = 0; k < count; k++) {
         const int row = w.active[k];
-        float* d_h = w.d_h + size_t(row - slice.begin) * up_;
+        float* d_heard = (Cell::hears_memory ? w.d_c : w.d_h) + size_t(row - slice.begin) * up_;
         const float* from = w.product + k * h_stride_;
-        for (int u = 0; u < in_.units; u++) d_h[u] += from[u] * dropped(row, u);
+        for (int u = 0; u < in_.units; u++) d_heard[u] += from[u] * dropped(row, u);
       }
     }
     w.kept += count;
@@ -201,8 +201,10 @@ class Backward {
     return in_.recurrent_mask ? in_.recurrent_mask[size_t(row) * in_.units + u] : 1.f;
   }
 
-  // h before a step: the output of the last step that moved the row, or the initial state.
+  // What the recurrent product of a step heard: c, on the tape, or h, which is the output of the last step that
+  // moved the row, or the initial state.
   const float* state_before(int row, int step) const {
+    if (Cell::hears_memory) return out_.memory + (size_t(step) * in_.batch + row) * up_;
     do step--;
     while (step >= 0 && !is_active(in_, row, step));
     return step < 0 ? in_.h + size_t(row) * in_.units
@@ -214,9 +216,8 @@ class Backward {
     const size_t at = size_t(row) * in_.time + position(in_, step);
     w.position[w.kept + k] = at;
     x_.put(w.x, w.kept + k, in_.x + at * in_.features);
-    const float* h = state_before(row, step);
     float* before = w.before + k * h_stride_;
-    std::copy_n(h, in_.units, before);
+    std::copy_n(state_before(row, step), in_.units, before);
     std::fill(before + in_.units, before + up_, 0.f);
     if (!recurs<Cell>) return;
     if (!in_.recurrent_mask) {

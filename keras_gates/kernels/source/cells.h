@@ -67,7 +67,7 @@ template <int n, bool recurs = true>
 struct InOrder {
   static constexpr int slots = n, x_end = n, h_begin = recurs ? 0 : n, h_end = n, reset_end = n;
   static constexpr int gates = n, bias_rows = 1;
-  static constexpr bool has_memory = false;
+  static constexpr bool has_memory = false, hears_memory = false;  // U c instead of U h
   static constexpr int x_gate(int slot) { return slot; }
   static constexpr int h_gate(int slot) { return slot; }
 
@@ -154,6 +154,33 @@ struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
       d.c = p_f.back(d.c, z[F], s.c, u);
     }
     if (has_o(form) && previous) d.c = p_o.back(d.c, dz_o, s.c, u);
+    d.h = vec{};
+  }
+};
+
+// i, f, o = sigma(W x + U c + b), g = phi(W x + b);  c' = f c + i g;  h' = phi_h(o c')
+struct PeepholeOnly : InOrder<4> {
+  static constexpr int h_begin = 1;  // g i f o
+  static constexpr bool has_memory = true, hears_memory = true;
+  static constexpr int x_gate(int slot) { return slot == 0 ? 2 : slot < 3 ? slot - 1 : slot; }  // the kernel: i f g o
+  static constexpr int h_gate(int slot) { return slot - 1; }
+
+  Squash phi, output;
+
+  void forward(vec* z, State& s, int) const {
+    const vec g = z[0] = phi(z[0]), i = z[1] = sigmoid(z[1]), f = z[2] = sigmoid(z[2]), o = z[3] = sigmoid(z[3]);
+    s.c = f * s.c + i * g;
+    s.h = output(o * s.c);
+  }
+
+  void backward(vec* z, State s, State& d, int) const {
+    const vec g = z[0], i = z[1], f = z[2], o = z[3];
+    const vec c = f * s.c + i * g, d_shown = d.h * output.slope(output(o * c)), d_c = d.c + d_shown * o;
+    z[0] = d_c * i * phi.slope(g);
+    z[1] = d_c * g * sigmoid_slope(i);
+    z[2] = d_c * s.c * sigmoid_slope(f);
+    z[3] = d_shown * c * sigmoid_slope(o);
+    d.c = d_c * f;
     d.h = vec{};
   }
 };

@@ -48,7 +48,7 @@ class Forward {
   struct Work {
     int* active;    // which rows of the batch
     float *x, *z;   // their inputs and pre-activations
-    float* left;    // the left side of the recurrent product: h, masked, or r * h
+    float* left;    // the left side of the recurrent product: h or c, masked, or r * h
     float *h, *c;   // the states of every row of the slice
     bool* started;  // whether a step has moved the row
   };
@@ -119,7 +119,8 @@ class Forward {
       for (int k = 0; k < count; k++)
         std::copy(bias_ + Cell::x_end * up_, bias_ + Cell::slots * up_, z + k * z_stride_ + Cell::x_end * up_);
     if constexpr (recurs<Cell>) {
-      for (int k = 0; k < count; k++) load_left(w.h + size_t(w.active[k] - slice.begin) * up_, w.active[k], w, k);
+      const float* heard = Cell::hears_memory ? w.c : w.h;
+      for (int k = 0; k < count; k++) load_left(heard + size_t(w.active[k] - slice.begin) * up_, w.active[k], w, k);
       product(count, {w.left, h_stride_, 1}, u_.right(), z + Cell::h_begin * up_, z_stride_, {Start::itself});
     }
     if constexpr (resets) {
@@ -133,14 +134,14 @@ class Forward {
     return count;
   }
 
-  void load_left(const float* h, int row, const Work& w, int k) const {
+  void load_left(const float* state, int row, const Work& w, int k) const {
     float* left = w.left + k * h_stride_;
     if (!in_.recurrent_mask) {
-      std::copy_n(h, in_.units, left);
+      std::copy_n(state, in_.units, left);
       return;
     }
     const float* mask = in_.recurrent_mask + size_t(row) * in_.units;
-    for (int u = 0; u < in_.units; u++) left[u] = h[u] * mask[u];
+    for (int u = 0; u < in_.units; u++) left[u] = state[u] * mask[u];
   }
 
   void reset(Slice slice, int row, float* z, const Work& w, int k) const {

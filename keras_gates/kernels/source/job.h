@@ -53,8 +53,8 @@ enum class Activation { tanh, linear, relu };
 
 // A cell by name, with what can be chosen about it.
 struct CellSpec {
-  enum Kind { simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru, minimal_gated, janet, min_gru, min_lstm };
-  static constexpr int kinds = min_lstm + 1;
+  enum Kind { simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru, minimal_gated, janet, min_gru, min_lstm, peephole_only };
+  static constexpr int kinds = peephole_only + 1;
 
   Kind kind = lstm;
   Activation activation = Activation::tanh;         // of the candidate

@@ -61,6 +61,7 @@ void with_cell(const CellSpec& spec, const Sequences& in, Use use) {
     case CellSpec::janet: return use(Janet{{}, {spec.activation}, spec.beta});
     case CellSpec::min_gru: return use(MinGru{{}, {spec.activation}});
     case CellSpec::min_lstm: return use(MinLstm{{}, {spec.activation}});
+    case CellSpec::peephole_only: return use(PeepholeOnly{{}, {spec.activation}, {spec.output_activation}});
   }
 }
 

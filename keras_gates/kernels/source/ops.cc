@@ -29,7 +29,7 @@ enum Output { OUTPUTS, LAST, H_OUT, C_OUT, GATES, MEMORY };
 // In the order of CellSpec::Kind and of Activation.
 const char* const cell_names[CellSpec::kinds] = {"simple",         "lstm",    "no_input_gate", "no_forget_gate",
                                                  "no_output_gate", "coupled", "gru",           "minimal_gated",
-                                                 "janet",          "min_gru", "min_lstm"};
+                                                 "janet",          "min_gru", "min_lstm",      "peephole_only"};
 const char* const activation_names[] = {"tanh", "linear", "relu"};
 
 struct Fail {
