@@ -35,17 +35,9 @@ CELLS = ["simple", "lstm", "peephole", "coupled", "gru"]
 NEAREST = {"simple": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 TORCH = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
 MORE_CELLS = [
-    "NIG",
-    "NFG",
-    "NOG",
-    "NIAF",
-    "NOAF",
-    "minimal-gated",
-    "janet",
-    "min-gru",
-    "min-lstm",
-    "peephole-only",
-]
+    "NIG", "NFG", "NOG", "NIAF", "NOAF", "minimal-gated", "janet", "min-gru", "min-lstm",
+    "peephole-only", "indrnn",
+]  # fmt: skip
 KERNELS, PLAIN, KERAS, JIT, PYTORCH = "kernels", "plain", "Keras", "Keras, jit", "PyTorch"
 
 

@@ -24,6 +24,8 @@ TOLERANCE = 2e-5
 CELLS = {
     "simple": keras_gates.SimpleRNNCell,
     "simple relu": lambda units, **a: keras_gates.SimpleRNNCell(units, activation="relu", **a),
+    "indrnn": keras_gates.IndRNNCell,
+    "indrnn tanh": lambda units, **a: keras_gates.IndRNNCell(units, activation="tanh", **a),
     "lstm": keras_gates.LSTMCell,
     "no bias": lambda units, **a: keras_gates.LSTMCell(units, use_bias=False, **a),
     "peephole": keras_gates.PeepholeLSTMCell,
@@ -208,9 +210,10 @@ def test_kernels_serve_when_they_should():
         keras_gates.LSTMCell(4, dtype="float64"),
         keras_gates.LSTMCell(4, dtype="mixed_bfloat16"),
         keras_gates.PeepholeLSTMCell(4, peephole="full"),
+        keras_gates.IndRNNCell(4, recurrent_dropout=0.5),
         type("Other", (keras_gates.LSTMCell,), {})(4),
     ],
-    ids=["softsign", "hard sigmoid", "float64", "bfloat16", "full peepholes", "subclass"],
+    ids=["softsign", "hard sigmoid", "float64", "bfloat16", "full peepholes", "diagonal dropout", "subclass"],
 )
 def test_other_cells_take_the_plain_path(cell):
     assert kernels.describe(cell) is None

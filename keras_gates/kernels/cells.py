@@ -15,7 +15,7 @@ from keras_gates.odyssey import (
     NoOutputActivationLSTMCell,
     NoOutputGateLSTMCell,
 )
-from keras_gates.simple import SimpleRNNCell
+from keras_gates.simple import IndRNNCell, SimpleRNNCell
 
 DEFAULTS = {
     "activation": "tanh",
@@ -39,6 +39,11 @@ def _activation(function):
 
 def _named(name):
     return lambda cell: {"cell": name}
+
+
+def _independent(cell):
+    # The kernels drop units of h on the way into a matrix product only.
+    return None if cell.recurrent_dropout else {"cell": "independent", "peephole_gates": "n"}
 
 
 def _lstm(cell):
@@ -74,6 +79,7 @@ def _janet(cell):
 
 _DESCRIBED = {
     SimpleRNNCell: _named("simple"),
+    IndRNNCell: _independent,
     LSTMCell: _lstm,
     PeepholeLSTMCell: _with_peepholes("lstm"),
     PeepholeOnlyLSTMCell: _peephole_only,

@@ -92,8 +92,8 @@ def run(description, layer, sequences, initial_state, mask, training):
 
 
 def _recurrent_kernel(cell):
-    """Of no columns where no gate hears the state: its rows still say how many units there are."""
-    if cell.recurrent_kernel is None:
+    """Of no columns where there is no matrix: its rows still say how many units there are."""
+    if cell.recurrent_kernel is None or len(cell.recurrent_kernel.shape) == 1:
         return tf.zeros((cell.units, 0))
     return tf.convert_to_tensor(cell.recurrent_kernel)
 
@@ -101,6 +101,8 @@ def _recurrent_kernel(cell):
 def _peepholes(cell, gates):
     if not gates:
         return tf.zeros((0, cell.units))
+    if gates == "n":
+        return tf.expand_dims(tf.convert_to_tensor(cell.recurrent_kernel), 0)
     return tf.stack([tf.convert_to_tensor(cell.peephole_weights[gate]) for gate in gates])
 
 

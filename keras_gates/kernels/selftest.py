@@ -8,6 +8,7 @@ from keras_gates.kernels.cells import DEFAULTS
 
 _GATES = {
     "simple": "n",
+    "independent": "n",
     "lstm": "ifgo",
     "no_input_gate": "fgo",
     "no_forget_gate": "igo",
@@ -20,11 +21,17 @@ _GATES = {
     "min_lstm": "ifg",
     "peephole_only": "ifgo",
 }
-_WITHOUT_MEMORY = ("simple", "gru", "minimal_gated", "janet", "min_gru", "min_lstm")
-_RECURRENT_GATES = {"min_gru": 0, "min_lstm": 0, "peephole_only": 3}  # of the others as many as gates
+_WITHOUT_MEMORY = ("simple", "independent", "gru", "minimal_gated", "janet", "min_gru", "min_lstm")
+_RECURRENT_GATES = {
+    "independent": 0,
+    "min_gru": 0,
+    "min_lstm": 0,
+    "peephole_only": 3,
+}  # of the others as many as gates
 CASES = [
     {"cell": "simple"},
     {"cell": "simple", "activation": "relu"},
+    {"cell": "independent", "peephole_gates": "n"},
     {"cell": "lstm"},
     {"cell": "lstm", "peephole_gates": "ifo"},
     {"cell": "lstm", "peephole_gates": "o", "output_previous": True},
@@ -88,6 +95,8 @@ def _step(case, x, h, c, w):
     z = dict(zip(_GATES[kind], split(x @ w["kernel"] + heard + w["bias"]), strict=True))
     if kind == "simple":
         return phi(z["n"]), c
+    if kind == "independent":
+        return phi(z["n"] + w["peepholes"][0] * h), c
     if kind == "min_gru":
         u = _sigmoid(z["u"])
         return (1 - u) * h + u * phi(z["n"]), c

@@ -138,6 +138,9 @@ void step(const Problem& p, const Doubles* w, const double* x, const double* kee
         new_h[u] = sigmoid(s) * h[u] + (1 - sigmoid(s - p.cell.beta)) * phi(both(1, u));
       }
       break;
+    case CellSpec::independent:
+      for (int u = 0; u < units; u++) new_h[u] = phi(from_x(0, u) + see(0, u, h[u]));
+      break;
     case CellSpec::peephole_only:
       for (int u = 0; u < units; u++) {
         const double i = sigmoid(from_x(0, u) + from(c, 0, u)), f = sigmoid(from_x(1, u) + from(c, 1, u));
@@ -221,9 +224,10 @@ Problem random_problem() {
   p.features = uniform(1, chance(.2) ? 130 : 20), p.units = uniform(1, chance(.2) ? 130 : 36);
   p.threads = uniform(1, 4);
   p.backwards = chance(.3), p.zero_output = chance(.3), p.every_output = chance(.8);
-  const bool peepholes = p.layout.has_memory && p.cell.kind != CellSpec::peephole_only && chance(.6);
+  const std::string possible = p.layout.peepholes;
+  const bool peepholes = chance(.6);
   for (int which = 0; which < 3; which++)
-    p.sees[which] = peepholes && chance(.6) && LstmGates(p.cell.kind).has(which);
+    p.sees[which] = peepholes && chance(.6) && which < int(possible.size()) && LstmGates(p.cell.kind).has(which);
   if (chance(.6)) {
     p.mask.resize(size_t(p.batch) * p.time);
     const int kind = uniform(0, 3);
@@ -359,6 +363,8 @@ bool check_not_finite(Problem p) {
     in.batch = p.batch, in.time = p.time, in.features = p.features, in.units = p.units, in.threads = p.threads;
     in.x = a[X].get(), in.h = a[H].get(), in.c = a[C].get();
     in.kernel = a[KERNEL].get(), in.recurrent_kernel = a[RECURRENT].get(), in.bias = a[BIAS].get();
+    for (int which = 0; which < 3; which++)
+      if (p.sees[which]) in.peepholes[which] = a[PEEPHOLES].get() + which * p.units;
     const size_t states = size_t(p.batch) * p.units;
     Floats outputs(states * p.time), last(states), h(states), c(states);
     gates::Results out;
@@ -369,7 +375,8 @@ bool check_not_finite(Problem p) {
   const Floats plain = run(0), with_nan = run(std::numeric_limits<double>::quiet_NaN());
   const size_t of_row = size_t(p.time) * p.units;
   for (size_t i = 0; i < plain.size(); i++) {
-    const bool here = i / of_row == size_t(row);
+    const bool recurs = p.cell.kind != CellSpec::independent || p.sees[0];
+    const bool here = i / of_row == size_t(row) && (recurs || i % of_row < size_t(p.units));
     if (here != bool(std::isnan(with_nan[i])) || (!here && plain[i] != with_nan[i]))
       return std::puts("a NaN went astray"), false;
   }

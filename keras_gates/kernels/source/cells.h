@@ -22,7 +22,7 @@ struct State {
 
 inline vec sigmoid_slope(vec y) { return y * (1.f - y); }
 
-// A gate that sees the memory: a + p * c. `gradient` adds up over rows and steps.
+// A gate that sees one state of its own unit, mostly the memory: a + p * c. `gradient` adds up over rows and steps.
 struct Peephole {
   const float* weight = nullptr;
   float* gradient = nullptr;
@@ -62,12 +62,13 @@ struct Squash {
   }
 };
 
-// Slots in the order of the kernels, where every gate hears the input, and the state or, with `recurs` false, none does.
+// Slots in the order of the kernels. Every gate hears the input, and the state unless `recurs` is false.
 template <int n, bool recurs = true>
 struct InOrder {
   static constexpr int slots = n, x_end = n, h_begin = recurs ? 0 : n, h_end = n, reset_end = n;
   static constexpr int gates = n, bias_rows = 1;
   static constexpr bool has_memory = false, hears_memory = false;  // U c instead of U h
+  static constexpr const char* peepholes = "";  // the gates that may have one, as Sequences counts them
   static constexpr int x_gate(int slot) { return slot; }
   static constexpr int h_gate(int slot) { return slot; }
 
@@ -86,6 +87,23 @@ struct Simple : InOrder<1> {
   }
 };
 
+// h' = phi(W x + p * h + b)
+struct IndependentlyRecurrent : InOrder<1, false> {
+  static constexpr const char* peepholes = "n";
+
+  Squash phi;
+  Peephole p;
+
+  void add_peephole_gradients_to(float* const* sums) { p.add_gradient_to(sums[0]); }
+
+  void forward(vec* z, State& s, int u) const { s.h = z[0] = phi(p.see(z[0], s.h, u)); }
+
+  void backward(vec* z, State s, State& d, int u) const {
+    z[0] = d.h * phi.slope(z[0]);
+    d.h = p.back(vec{}, z[0], s.h, u);
+  }
+};
+
 // A gate that is missing is 1; coupled is i = 1 - f.
 enum class LstmForm { full, no_input_gate, no_forget_gate, no_output_gate, coupled };
 
@@ -99,6 +117,7 @@ template <LstmForm form, class Peep>
 struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
   static constexpr int I = 0, F = has_i(form), G = F + has_f(form), O = G + 1;
   static constexpr bool has_memory = true;
+  static constexpr const char* peepholes = "ifo";
 
   Squash candidate, output;
   Peep p_i, p_f, p_o;  // that of a missing gate stays empty

@@ -16,7 +16,7 @@ struct Sequences {
   const float* kernel = nullptr;            // (features, gates * units)
   const float* recurrent_kernel = nullptr;  // (units, recurrent gates * units)
   const float* bias = nullptr;              // (gates * units), or (2, gates * units) where U h has its own
-  const float* peepholes[3] = {};           // (units), optional: of the gates i, f, o
+  const float* peepholes[3] = {};           // (units), optional: of the gates i, f, o, or of n
   const float* recurrent_mask = nullptr;    // (batch, units), optional: multiplies h on its way into U h
   bool go_backwards = false;         // from the last step to the first; outputs in that order
   bool zero_output_for_mask = false;  // a masked step's output is zero, not the previous output
@@ -53,14 +53,17 @@ enum class Activation { tanh, linear, relu };
 
 // A cell by name, with what can be chosen about it.
 struct CellSpec {
-  enum Kind { simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru, minimal_gated, janet, min_gru, min_lstm, peephole_only };
-  static constexpr int kinds = peephole_only + 1;
+  enum Kind {
+    simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru, minimal_gated, janet, min_gru, min_lstm,
+    peephole_only, independent
+  };
+  static constexpr int kinds = independent + 1;
 
   Kind kind = lstm;
   Activation activation = Activation::tanh;         // of the candidate
   Activation output_activation = Activation::tanh;  // of the memory on its way out, where there is one
   bool reset_after = true;       // gru
-  bool update_writes = false;    // gru: the update gate says what is written, as that of minimal_gated always does
+  bool update_writes = false;    // gru: the update gate says how much is written, as minimal_gated's always does
   bool output_previous = false;  // LSTMs: the output gate's peephole sees the memory before the step
   float beta = 0;                // janet
 };
@@ -71,6 +74,7 @@ struct Layout {
   int bias_rows;               // of `gates` each
   int slots;                   // of a step on the tape
   bool has_memory;
+  const char* peepholes;  // the gates that may have one, a letter each, as Sequences counts them
 };
 
 Layout layout_of(const CellSpec& cell);

@@ -46,9 +46,16 @@ void with_gru(const CellSpec& spec, bool update_writes, Use use) {
 }
 
 template <class Use>
+void with_independent(const CellSpec& spec, const Sequences& in, Use use) {
+  Scratch scratch;
+  use(IndependentlyRecurrent{{}, {spec.activation}, padded_peephole(in.peepholes[0], in.units, scratch)});
+}
+
+template <class Use>
 void with_cell(const CellSpec& spec, const Sequences& in, Use use) {
   switch (spec.kind) {
     case CellSpec::simple: return use(Simple{{}, {spec.activation}});
+    case CellSpec::independent: return with_independent(spec, in, use);
     case CellSpec::lstm: return with_lstm<LstmForm::full>(spec, in, use);
     case CellSpec::no_input_gate: return with_lstm<LstmForm::no_input_gate>(spec, in, use);
     case CellSpec::no_forget_gate: return with_lstm<LstmForm::no_forget_gate>(spec, in, use);
@@ -66,7 +73,8 @@ void with_cell(const CellSpec& spec, const Sequences& in, Use use) {
 }
 
 template <class Cell>
-constexpr Layout layout{Cell::gates, recurrent_gates<Cell>, Cell::bias_rows, Cell::slots, Cell::has_memory};
+constexpr Layout layout{Cell::gates, recurrent_gates<Cell>, Cell::bias_rows, Cell::slots,
+                        Cell::has_memory, Cell::peepholes};
 
 }  // namespace
 

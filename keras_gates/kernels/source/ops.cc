@@ -1,6 +1,7 @@
 // The kernels as TensorFlow operations, through TensorFlow's stable C interface.
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <initializer_list>
 #include <limits>
 #include <memory>
@@ -27,9 +28,9 @@ const char* const input_names[COMMON] = {"x",    "mask",      "kernel", "recurre
 enum Output { OUTPUTS, LAST, H_OUT, C_OUT, GATES, MEMORY };
 
 // In the order of CellSpec::Kind and of Activation.
-const char* const cell_names[CellSpec::kinds] = {"simple",         "lstm",    "no_input_gate", "no_forget_gate",
-                                                 "no_output_gate", "coupled", "gru",           "minimal_gated",
-                                                 "janet",          "min_gru", "min_lstm",      "peephole_only"};
+const char* const cell_names[CellSpec::kinds] = {
+    "simple", "lstm", "no_input_gate", "no_forget_gate", "no_output_gate", "coupled", "gru", "minimal_gated", "janet",
+    "min_gru", "min_lstm", "peephole_only", "independent"};
 const char* const activation_names[] = {"tanh", "linear", "relu"};
 
 struct Fail {
@@ -193,9 +194,9 @@ Attributes read_attributes(TF_OpKernelConstruction* construction) {
   a.layout = layout_of(a.cell);
   a.peepholes = text_attribute(construction, "peephole_gates");
   for (char gate : a.peepholes)
-    if (!a.layout.has_memory || std::string("ifo").find(gate) == std::string::npos)
-      fail(TF_INVALID_ARGUMENT, "`peephole_gates` of cell %s must be some of its gates i, f, o; got %s.",
-           cell_names[a.cell.kind], a.peepholes.c_str());
+    if (!std::strchr(a.layout.peepholes, gate))
+      fail(TF_INVALID_ARGUMENT, "`peephole_gates` of cell %s must be some of '%s'; got %s.", cell_names[a.cell.kind],
+           a.layout.peepholes, a.peepholes.c_str());
   return a;
 }
 
@@ -244,7 +245,8 @@ class Inputs {
   }
 
   static int peephole_of(const Attributes& attributes, size_t row) {
-    return int(std::string("ifo").find(attributes.peepholes[row]));
+    const char* possible = attributes.layout.peepholes;
+    return int(std::strchr(possible, attributes.peepholes[row]) - possible);
   }
 
   Sequences sequences;
@@ -458,9 +460,9 @@ void define(const char* name, std::initializer_list<const char*> inputs, std::in
   TF_OpDefinitionBuilderAddAttr(op, ("cell: " + one_of(cell_names)).c_str());
   TF_OpDefinitionBuilderAddAttr(op, ("activation: " + one_of(activation_names)).c_str());
   TF_OpDefinitionBuilderAddAttr(op, ("output_activation: " + one_of(activation_names)).c_str());
-  for (const char* spec : {"peephole_gates: string", "reset_after: bool", "update_writes: bool", "output_previous: bool",
-                           "beta: float", "keep_tape: bool", "return_sequences: bool", "go_backwards: bool",
-                           "zero_output_for_mask: bool", "threads: int"})
+  for (const char* spec : {"peephole_gates: string", "reset_after: bool", "update_writes: bool",
+                           "output_previous: bool", "beta: float", "keep_tape: bool", "return_sequences: bool",
+                           "go_backwards: bool", "zero_output_for_mask: bool", "threads: int"})
     TF_OpDefinitionBuilderAddAttr(op, spec);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, shapes);
   Status status;
