@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 from multiprocessing.pool import ThreadPool
 
 import keras
@@ -52,7 +53,7 @@ CELLS = {
     "gru before write": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, update="write", **a),
     "minimal gated": keras_gates.MinimalGatedCell,
     "janet": keras_gates.JANETCell,
-    "janet beta": lambda units, **a: keras_gates.JANETCell(units, beta=4, **a),
+    "janet beta": lambda units, **a: keras_gates.JANETCell(units, beta=2, **a),
     "min-gru": keras_gates.MinGRUCell,
     "min-lstm": keras_gates.MinLSTMCell,
     "min-lstm tanh": lambda units, **a: keras_gates.MinLSTMCell(units, activation="tanh", **a),
@@ -220,8 +221,11 @@ def test_other_cells_take_the_plain_path(cell):
 
 
 @needs_kernels
-def test_not_a_number_stays_in_its_row():
-    layer, (x, states, _, _) = random_layer(CELLS["lstm"], (5, 4, 3, 20, "none", False))
+@pytest.mark.parametrize(
+    "name", ["lstm", "NIG", "peephole-only", "minimal gated", "janet", "min-lstm", "indrnn"]
+)
+def test_not_a_number_stays_in_its_row(name):
+    layer, (x, states, _, _) = random_layer(CELLS[name], (5, 4, 3, 20, "none", False))
     clean = layer(x, initial_state=states, training=True)[0].numpy()
     x[2, 1, 0] = np.nan
     y = layer(x, initial_state=states, training=True)[0].numpy()
@@ -442,6 +446,22 @@ def test_use_kernels_takes_three_words():
     with keras_gates.use_kernels("never"):
         assert kernels._when == "never"
     assert kernels._when != "never"
+
+
+@needs_kernels
+def test_the_self_test_notices_a_wrong_gradient():
+    """In the scope where new kernels are tested, where no gradient tape records."""
+    from keras_gates.kernels import build, operation, selftest
+
+    library = operation.library()
+    broken = types.SimpleNamespace(
+        keras_gates_forward=library.keras_gates_forward,
+        keras_gates_backward=lambda **a: library.keras_gates_backward(**{**a, "d_last": a["d_last"] + 1}),
+    )
+    with tf.init_scope():
+        selftest.check(library, operation.guard())
+        with pytest.raises(build.BuildError, match="self-test"):
+            selftest.check(broken, operation.guard())
 
 
 # -- building, in processes of their own
