@@ -38,6 +38,7 @@ MORE_CELLS = [
     "NIG", "NFG", "NOG", "NIAF", "NOAF", "minimal-gated", "janet", "min-gru", "min-lstm",
     "peephole-only", "indrnn",
 ]  # fmt: skip
+LEAST_REST = 0.05  # seconds; OpenBLAS' threads take half of that
 KERNELS, PLAIN, KERAS, JIT, PYTORCH = "kernels", "plain", "Keras", "Keras, jit", "PyTorch"
 
 
@@ -111,8 +112,9 @@ def peak_runs(size=1024):
 def interleaved(tasks, rounds):
     """Seconds of each task, a list over rounds. `tasks` maps a name to a function of no argument.
 
-    After each run comes a rest as long, so that other work on the machine gets its turn between the
-    runs rather than during them.
+    After each run comes a rest as long, so that other work on the machine gets its turn between the runs
+    rather than during them, and long enough for the threads of other libraries, which wait for more work
+    in a loop, to go to sleep.
     """
     for task in tasks.values():
         task()
@@ -122,7 +124,7 @@ def interleaved(tasks, rounds):
             started = time.perf_counter()
             tasks[name]()
             seconds[name].append(time.perf_counter() - started)
-            time.sleep(seconds[name][-1])
+            time.sleep(max(seconds[name][-1], LEAST_REST))
     return seconds
 
 

@@ -1,5 +1,6 @@
 #include "threads.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -16,7 +17,14 @@ namespace gates {
 class Worker {
  public:
   // Throws std::system_error where the system gives no thread.
-  Worker() { std::thread([this] { work(); }).detach(); }
+  Worker() {
+    std::thread thread([this] { work(); });
+    handle_ = thread.native_handle();
+    thread.detach();
+  }
+
+  // Where the thread may run from now on.
+  void stay_on(const cpu_set_t& cores) { pthread_setaffinity_np(handle_, sizeof cores, &cores); }
 
   void start(std::function<void()> job) {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -44,6 +52,7 @@ class Worker {
     }
   }
 
+  pthread_t handle_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::function<void()> job_;  // empty while there is nothing to do
@@ -73,12 +82,21 @@ void stop_running(int granted) {
 }  // namespace
 
 int available_threads() {
-  cpu_set_t set;
-  const int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  cpu_set_t cores;
+  const int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
   return std::max(1, count);
 }
 
 namespace {
+
+// The cores for the workers of the calling thread: all but its own. A virtual machine sees a core that sleeps as
+// taken, so that the system wakes a worker on the caller's core and leaves it there, half the speed, for long.
+bool other_cores(cpu_set_t& cores) {
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return false;
+  const int here = sched_getcpu();
+  if (here >= 0) CPU_CLR(here, &cores);
+  return CPU_COUNT(&cores) > 0;
+}
 
 // A list of up to so many workers that have nothing to do, those that are new among them; how many they are.
 Worker* take_workers(int wanted, int& count) {
@@ -123,9 +141,12 @@ void run_on_threads(int wanted, const std::function<void(int, int)>& work) {
   int count = 0;
   Worker* const workers = take_workers(granted - 1, count);
   const int threads = 1 + count;
+  cpu_set_t cores;
+  const bool elsewhere = workers && other_cores(cores);
   int thread = 0;
   for (Worker* worker = workers; worker; worker = worker->next) {
     thread++;
+    if (elsewhere) worker->stay_on(cores);
     worker->start([&work, thread, threads] { work(thread, threads); });
   }
   work(0, threads);
@@ -141,6 +162,7 @@ void Barrier::wait(int threads) {
     round_.store(round + 1, std::memory_order_release);
     return;
   }
+  // The wait is short, and who sleeps may be woken on the core of the other.
   while (round_.load(std::memory_order_acquire) == round) std::this_thread::yield();
 }
 
