@@ -112,15 +112,16 @@ def peak_runs(size=1024):
 def interleaved(tasks, rounds):
     """Seconds of each task, a list over rounds. `tasks` maps a name to a function of no argument.
 
-    After each run comes a rest as long, so that other work on the machine gets its turn between the runs
-    rather than during them, and long enough for the threads of other libraries, which wait for more work
-    in a loop, to go to sleep.
+    Each run is timed right after another of the same task, as a step of training follows a step. Then comes
+    a rest as long, so that other work on the machine gets its turn between the runs rather than during
+    them, and long enough for the threads of other libraries, which wait for more in a loop, to go to sleep.
     """
     for task in tasks.values():
         task()
     seconds = {name: [] for name in tasks}
     for _ in range(rounds):
         for name in random.sample(list(tasks), len(tasks)):
+            tasks[name]()
             started = time.perf_counter()
             tasks[name]()
             seconds[name].append(time.perf_counter() - started)
