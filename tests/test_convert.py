@@ -33,11 +33,12 @@ def on_numbers(*cells):
     return randomize(keras.Sequential([keras.Input((None, 3)), *layers, keras.layers.Dense(2)]))
 
 
-def on_tokens(cell):
-    """Two layers on masked tokens; one output for a sequence."""
+def on_tokens(cell, layers=1):
+    """Layers on masked tokens; one output for a sequence."""
     tokens = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, 4, mask_zero=True)(tokens)
-    x = keras_gates.RNN(keras_gates.cells()[cell](4), return_sequences=True)(x)
+    for _ in range(layers - 1):
+        x = keras_gates.RNN(keras_gates.cells()[cell](4), return_sequences=True)(x)
     x = keras_gates.RNN(keras_gates.cells()[cell](4))(keras.layers.LayerNormalization()(x))
     return randomize(keras.Model(tokens, keras.layers.Dense(2, activation="gelu")(x)))
 
@@ -117,9 +118,9 @@ def test_onnx_of_a_bidirectional_model(tmp_path):
     np.testing.assert_allclose(session(path).run(None, {"inputs": x})[0], model(x), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", keras_gates.cells())
-def test_onnx_and_litert_of_masked_tokens_whole_and_step_by_step(name, tmp_path):
-    model = on_tokens(name)
+@pytest.mark.parametrize(("name", "layers"), [*((name, 1) for name in keras_gates.cells()), ("peephole", 2)])
+def test_onnx_and_litert_of_masked_tokens_whole_and_step_by_step(name, layers, tmp_path):
+    model = on_tokens(name, layers)
     expected = model(IDS).numpy()
     for endpoint in "serve", "step":
         to_onnx(model, tmp_path / f"{endpoint}.onnx", endpoint)
