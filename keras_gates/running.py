@@ -22,7 +22,8 @@ def running_of(layer):
         keras.layers.GlobalMaxPooling1D: _max_of_keras,
     }
     if type(layer) not in of_keras:
-        return getattr(layer, "running", None)
+        own = getattr(layer, "running", None)
+        return own if callable(own) else None  # somebody else's attribute may have the name
     usual = layer.data_format == "channels_last" and not layer.keepdims
     return of_keras[type(layer)] if usual else None
 

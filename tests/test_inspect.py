@@ -11,6 +11,7 @@ import pytest
 import keras_gates
 from experiments import gradients, inspect, sentiment, taggers
 from experiments.data import python_source, words
+from experiments.errors import InputError
 
 CODE = 'def greet(name):\n    # be polite\n    return "Hello, " + name\n'
 TEXTS = ["a <br />good film, isn't it", "bad"]
@@ -94,6 +95,13 @@ def test_a_review_is_inspected_word_by_word(reviewer):
     (so_far,) = reading.labels.values()
     answers = model(keras.ops.convert_to_tensor(["a", "a good", TEXTS[0]]))
     np.testing.assert_allclose(so_far[0][[0, 1, 4]], answers[:, 1], atol=1e-6)
+
+
+def test_a_text_without_a_word_has_an_answer_and_nothing_to_inspect(reviewer):
+    model = keras.saving.load_model(reviewer / "model.keras", compile=False)
+    assert np.isfinite(model(keras.ops.convert_to_tensor(["?!"]))).all()
+    with pytest.raises(InputError, match="There is no word in the text"):
+        inspect.read_reviews(model, {"labels": ["negative", "positive"]}, ["?!"])
 
 
 def test_a_review_page_opens_on_the_swing_of_its_memory(reviewer):
