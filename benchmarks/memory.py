@@ -27,7 +27,7 @@ def growth(way, cell, shape):
     import keras_gates
 
     batch, steps, features, units = shape
-    own = keras_gates.cells()[cell]
+    own = keras_gates.cell_classes()[cell]
     layer_of = NEAREST[cell] if way == "Keras" else lambda units, **a: keras_gates.RNN(own(units), **a)
     small = [tf.zeros((1, 2, n)) for n in (features, units)]
     keras_runs(layer_of(units, return_sequences=True), *small, jit=False, kernels=way == "kernels")["both"]()

@@ -16,14 +16,14 @@ import numpy as np
 import onnxruntime
 
 import keras_gates
-from keras_gates.convert import to_onnx
+from keras_gates.convert.runtimes import to_onnx
 
 CELLS = ("lstm", "peephole", "coupled", "gru", "simple")
 
 
 def sessions(cell, units, folder):
     """The same model in ONNX Runtime, with the operator and with the loop."""
-    layer = keras_gates.RNN(keras_gates.cells()[cell](units), return_sequences=True)
+    layer = keras_gates.RNN(keras_gates.cell_classes()[cell](units), return_sequences=True)
     model = keras.Sequential([keras.Input((None, units)), layer])
     for name, native in (("operator", True), ("loop", False)):
         path = pathlib.Path(folder) / f"{cell}_{name}.onnx"

@@ -80,7 +80,7 @@ def contestants(cell, shape):
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(size=(batch, steps, features)), "float32")
     d_output = tf.constant(rng.normal(size=(batch, steps, units)), "float32")
-    own = keras_gates.cells()[cell]
+    own = keras_gates.cell_classes()[cell]
 
     def ours():
         return keras_gates.RNN(own(units), return_sequences=True)
@@ -132,7 +132,7 @@ def interleaved(tasks, rounds):
 def operations(cell, shape, way):
     """Floating-point operations of the matrix products: one product forwards, two more backwards."""
     batch, steps, features, units = shape
-    own = keras_gates.cells()[cell](units)
+    own = keras_gates.cell_classes()[cell](units)
     of_state = math.prod(own.recurrent_shape) if own.recurrent_gates else 0
     forward = 2 * batch * steps * (features * units * len(own.gates) + of_state)
     return forward * (1 if way == "forward" else 3)

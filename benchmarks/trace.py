@@ -46,7 +46,7 @@ def main():
         (keras_gates.RNN, "last"),
     ):
         for name in ("lstm", "gru"):
-            layer = rnn(keras_gates.cells()[name](at.units), return_sequences=output == "sequences")
+            layer = rnn(keras_gates.cell_classes()[name](at.units), return_sequences=output == "sequences")
             plain, traced, ratio = compare(layer, inputs, at.repeats)
             label = f"{rnn.__module__.split('.')[0]} {name}, {output}"
             print(f"{label:<28}{plain * 1e3:>10.1f}{traced * 1e3:>10.1f}{ratio:>8.2f}")

@@ -46,7 +46,7 @@ def copy_problem(starts, length, rng):
 
 
 def network(cell, units, length):
-    recurrent = keras_gates.RNN(keras_gates.cells()[cell](units), name="recurrent")
+    recurrent = keras_gates.RNN(keras_gates.cell_classes()[cell](units), name="recurrent")
     return keras.Sequential(
         [keras.layers.Input((length, SYMBOLS + 1)), recurrent, keras.layers.Dense(SYMBOLS, name="logits")]
     )
@@ -177,7 +177,9 @@ def main(arguments=None):
         prog="python -m experiments.gradients",
         description="Measure how far the gradient of each cell reaches back, before and after training.",
     )
-    parser.add_argument("--cells", nargs="+", choices=keras_gates.cells(), default=CELLS, metavar="CELL")
+    parser.add_argument(
+        "--cells", nargs="+", choices=keras_gates.cell_classes(), default=CELLS, metavar="CELL"
+    )
     parser.add_argument("--length", type=whole(3), default=100, help="steps of a sequence")
     parser.add_argument("--units", type=whole(4), default=32, help="width of the recurrent layer")
     parser.add_argument("--steps", type=whole(1), default=2000, help="batches of training")

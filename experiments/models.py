@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 import keras_gates
-from keras_gates.running import running_max, running_mean
+from keras_gates.layers.pooling import running_max, running_mean
 
 POOLINGS = ("mean", "max", "attention", "last")
 
@@ -80,7 +80,7 @@ def recurrent_stack(sequence, options, return_sequences=True, residual=False):
     Dropout comes before every layer. With `residual`, every layer adds its input to its output, through a
     matrix where the widths differ, as they always do between layers that read both ways.
     """
-    cell_class = keras_gates.cells()[options.cell]
+    cell_class = keras_gates.cell_classes()[options.cell]
     for level in range(1, options.layers + 1):
         last = level == options.layers
         name = f"{options.cell}_{level}".replace("-", "_")

@@ -61,7 +61,9 @@ def training_parser(task, description, epilog=None):
     """A parser of the options that every task's training takes; the task adds its own."""
     parser = Parser(prog=f"python -m experiments.{task}", description=description, epilog=epilog)
     model = parser.add_argument_group("model")
-    model.add_argument("--cell", choices=keras_gates.cells(), default="lstm", help="the recurrent cell")
+    model.add_argument(
+        "--cell", choices=keras_gates.cell_classes(), default="lstm", help="the recurrent cell"
+    )
     model.add_argument("--units", type=whole(1), default=64, help="width of a recurrent layer")
     model.add_argument("--layers", type=whole(1), default=1, help="recurrent layers on top of each other")
     model.add_argument(

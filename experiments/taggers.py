@@ -73,7 +73,7 @@ def _spelling(words, alphabet, options):
     """
     distinct, positions = Distinct(name="distinct_words")(words)
     features = _characters(distinct, alphabet, options.character_embedding)
-    cell = keras_gates.cells()[options.cell](options.character_units)
+    cell = keras_gates.cell_classes()[options.cell](options.character_units)
     spelling = keras.layers.Bidirectional(keras_gates.RNN(cell), name="spelling")(features)
     return ops.take(spelling, positions, axis=0)
 

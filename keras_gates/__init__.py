@@ -1,15 +1,29 @@
 """Gated recurrent cells for Keras 3 that can be checked, opened and shipped."""
 
 from keras_gates._version import __version__
-from keras_gates.attention import AttentionCell, AttentionPooling, AttentionRNN
-from keras_gates.cell import GatedCell, cells
-from keras_gates.clockwork import ClockworkCell
-from keras_gates.depth_gated import DepthGatedLSTMCell
-from keras_gates.gru import GRUCell, MinimalGatedCell
+from keras_gates.attention.cells import AttentionCell, AttentionPooling, AttentionRNN
+from keras_gates.cells.base import GatedCell, cell_classes
+from keras_gates.cells.clockwork import ClockworkCell
+from keras_gates.cells.depth_gated import DepthGatedLSTMCell
+from keras_gates.cells.gru import GRUCell, MinimalGatedCell
+from keras_gates.cells.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
+from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
+from keras_gates.cells.modern import JANETCell, MinGRUCell, MinLSTMCell, SLSTMCell
+from keras_gates.cells.odyssey import (
+    ODYSSEY,
+    CoupledPeepholeLSTMCell,
+    FullGateRecurrenceLSTMCell,
+    NoForgetGateLSTMCell,
+    NoInputActivationLSTMCell,
+    NoInputGateLSTMCell,
+    NoOutputActivationLSTMCell,
+    NoOutputGateLSTMCell,
+)
+from keras_gates.cells.simple import IndRNNCell, SimpleRNNCell
+from keras_gates.cells.wrappers import ResidualCell, WrapperCell, ZoneoutCell
 from keras_gates.introspect import gradient_flow, trace
 from keras_gates.kernels import use_kernels
-from keras_gates.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
-from keras_gates.layers import (
+from keras_gates.layers.by_name import (
     GRU,
     JANET,
     LSTM,
@@ -36,23 +50,9 @@ from keras_gates.layers import (
     SimpleRNN,
     layer_of,
 )
-from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
+from keras_gates.layers.rnn import RNN
 from keras_gates.migration import from_addons, from_keras
-from keras_gates.modern import JANETCell, MinGRUCell, MinLSTMCell, SLSTMCell
-from keras_gates.odyssey import (
-    ODYSSEY,
-    CoupledPeepholeLSTMCell,
-    FullGateRecurrenceLSTMCell,
-    NoForgetGateLSTMCell,
-    NoInputActivationLSTMCell,
-    NoInputGateLSTMCell,
-    NoOutputActivationLSTMCell,
-    NoOutputGateLSTMCell,
-)
-from keras_gates.rnn import RNN
-from keras_gates.saved_model import export, load
-from keras_gates.simple import IndRNNCell, SimpleRNNCell
-from keras_gates.wrappers import ResidualCell, WrapperCell, ZoneoutCell
+from keras_gates.serving.saved_model import export, load
 
 __all__ = [
     "GRU",
@@ -113,7 +113,7 @@ __all__ = [
     "WrapperCell",
     "ZoneoutCell",
     "__version__",
-    "cells",
+    "cell_classes",
     "export",
     "from_addons",
     "from_keras",

@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_gates.cell import cells
+from keras_gates.cells.base import cell_classes
 
 
 def table(units=64, features=64):
@@ -10,7 +10,7 @@ def table(units=64, features=64):
     rows = [("name", "class", "parameters per unit", "source")]
     rows += [
         (name, cell.__name__, f"{cell.parameters_per_unit(units, features):.1f}", cell.source)
-        for name, cell in cells().items()
+        for name, cell in cell_classes().items()
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Writes `layers.pyi`, from which editors that do not run the code learn the layers' signatures.
+"""Writes `layers/by_name.pyi`, from which editors that do not run the code learn the layers' signatures.
 
 `python -m keras_gates._stub` after a change to a cell's arguments; a test says when it was forgotten.
 """
@@ -6,14 +6,14 @@
 import inspect
 from pathlib import Path
 
-from keras_gates import layers
+from keras_gates.layers import by_name as layers
 
-PATH = Path(__file__).with_name("layers.pyi")
+PATH = Path(layers.__file__).with_suffix(".pyi")
 
 HEAD = """\
 # Written by `python -m keras_gates._stub` from the signatures of the cells; not by hand.
-from keras_gates.cell import GatedCell
-from keras_gates.rnn import RNN
+from keras_gates.cells.base import GatedCell
+from keras_gates.layers.rnn import RNN
 
 class CellLayer(RNN):
     cell_class: type[GatedCell]
@@ -42,7 +42,7 @@ def _class(layer):
 
 
 def stub():
-    """The text of `layers.pyi` as the cells are now."""
+    """The text of `layers/by_name.pyi` as the cells are now."""
     made = {
         name: value
         for name, value in vars(layers).items()

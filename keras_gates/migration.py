@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 
-from keras_gates.cell import arguments_of
-from keras_gates.gru import GRUCell
-from keras_gates.layer_norm import LayerNormLSTMCell, LayerNormSimpleRNNCell
-from keras_gates.layers import GRU, LSTM, SimpleRNN, arguments_of_rnn
-from keras_gates.lstm import LSTMCell, PeepholeLSTMCell
-from keras_gates.simple import SimpleRNNCell
+from keras_gates.cells.base import arguments_of
+from keras_gates.cells.gru import GRUCell
+from keras_gates.cells.layer_norm import LayerNormLSTMCell, LayerNormSimpleRNNCell
+from keras_gates.cells.lstm import LSTMCell, PeepholeLSTMCell
+from keras_gates.cells.simple import SimpleRNNCell
+from keras_gates.layers.by_name import GRU, LSTM, SimpleRNN, arguments_of_rnn
 
 _OF_KERAS = {
     keras.layers.LSTM: LSTM,

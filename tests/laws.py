@@ -194,7 +194,7 @@ def depth_gated(x, states, weights):
 
 
 def departure(variant, cell, gates, hold=None, clear=None):
-    """The row of a cell of `keras_gates.odyssey`."""
+    """The row of a cell of `keras_gates.cells.odyssey`."""
     own = peepholes(gate for gate in gates if gate != "g")
     recurrent = {"gate_kernel": (3 * UNITS, 3 * UNITS)} if variant == "FGR" else {}
 

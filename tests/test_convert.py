@@ -13,7 +13,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("graphs are made with the TensorFlow backend", allow_module_level=True)
 
 from experiments import models  # noqa: E402
-from keras_gates.convert import to_litert, to_onnx  # noqa: E402
+from keras_gates.convert.runtimes import to_litert, to_onnx  # noqa: E402
 
 NATIVE = {"lstm": "LSTM", "peephole": "LSTM", "coupled": "LSTM", "gru": "GRU", "simple": "RNN"}
 IDS = np.array([[1, 2, 3, 4, 0], [0, 5, 0, 6, 7]], "int32")
@@ -38,8 +38,8 @@ def on_tokens(cell, layers=1):
     tokens = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, 4, mask_zero=True)(tokens)
     for _ in range(layers - 1):
-        x = keras_gates.RNN(keras_gates.cells()[cell](4), return_sequences=True)(x)
-    x = keras_gates.RNN(keras_gates.cells()[cell](4))(keras.layers.LayerNormalization()(x))
+        x = keras_gates.RNN(keras_gates.cell_classes()[cell](4), return_sequences=True)(x)
+    x = keras_gates.RNN(keras_gates.cell_classes()[cell](4))(keras.layers.LayerNormalization()(x))
     return randomize(keras.Model(tokens, keras.layers.Dense(2, activation="gelu")(x)))
 
 
@@ -57,9 +57,9 @@ def operators(path):
 
 
 @pytest.mark.parametrize("native", [True, False])
-@pytest.mark.parametrize("name", keras_gates.cells())
+@pytest.mark.parametrize("name", keras_gates.cell_classes())
 def test_onnx_of_whole_sequences(name, native, tmp_path):
-    cell = keras_gates.cells()[name]
+    cell = keras_gates.cell_classes()[name]
     model, path = on_numbers(cell(4), cell(5)), tmp_path / "model.onnx"
     to_onnx(model, path, native=native)
     for x in normal(2, 6, 3), normal(5, 1, 3):
@@ -118,7 +118,9 @@ def test_onnx_of_a_bidirectional_model(tmp_path):
     np.testing.assert_allclose(session(path).run(None, {"inputs": x})[0], model(x), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "layers"), [*((name, 1) for name in keras_gates.cells()), ("peephole", 2)])
+@pytest.mark.parametrize(
+    ("name", "layers"), [*((name, 1) for name in keras_gates.cell_classes()), ("peephole", 2)]
+)
 def test_onnx_and_litert_of_masked_tokens_whole_and_step_by_step(name, layers, tmp_path):
     model = on_tokens(name, layers)
     expected = model(IDS).numpy()

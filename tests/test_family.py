@@ -124,7 +124,7 @@ def test_levels_start_and_drop_each_in_their_own_way():
 
 def test_the_odyssey_goes_by_the_names_of_the_paper():
     assert list(kg.ODYSSEY) == ["V", "NIG", "NFG", "NOG", "NIAF", "NOAF", "NP", "CIFG", "FGR"]
-    assert kg.ODYSSEY.items() <= kg.cells().items()
+    assert kg.ODYSSEY.items() <= kg.cell_classes().items()
     assert kg.ODYSSEY["V"] is kg.PeepholeLSTMCell and kg.ODYSSEY["NP"] is kg.LSTMCell
 
 
@@ -262,8 +262,8 @@ def test_zoneout_says_what_is_wrong(make, error, sentence):
 
 def test_the_table_lists_every_cell_with_its_cost_and_source():
     lines = table(units=8, features=8).splitlines()[1:]
-    assert [line.split()[0] for line in lines] == list(kg.cells())
-    for line, cell in zip(lines, kg.cells().values(), strict=True):
+    assert [line.split()[0] for line in lines] == list(kg.cell_classes())
+    for line, cell in zip(lines, kg.cell_classes().values(), strict=True):
         assert cell.__name__ in line and line.endswith(cell.source) and cell.source
     assert kg.LSTMCell.parameters_per_unit(8, 16) == 4 * (8 + 16 + 1)
 

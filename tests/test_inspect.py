@@ -171,4 +171,4 @@ def test_gradients_write_numbers_figure_and_table(tmp_path, capsys):
 
 
 def test_every_cell_of_the_figure_is_there():
-    assert set(gradients.CELLS) <= set(keras_gates.cells())
+    assert set(gradients.CELLS) <= set(keras_gates.cell_classes())

@@ -4,15 +4,15 @@ import keras
 import numpy as np
 
 from keras_gates import LSTMCell
-from keras_gates.cell import DropoutRNNCell
+from keras_gates.cells.base import DropoutRNNCell
 
 
 def test_stock_rnn_holds_the_dropout_masks_of_our_cells():
     """Stock `keras.layers.RNN` draws the masks of cells derived from Keras' DropoutRNNCell before its loop.
 
     If this fails, Keras has changed how `RNN.call` recognises such cells (`_maybe_config_dropout_masks`):
-    find the new protocol there, let `keras_gates.cell._find_dropout_protocol` return its class, and give
-    `GatedCell` and the wrappers the methods that it asks for.
+    find the new protocol there, let `keras_gates.cells.base._find_dropout_protocol` return its class, and
+    give `GatedCell` and the wrappers the methods that it asks for.
     """
     drawn = []
 
@@ -32,10 +32,10 @@ def test_stock_rnn_holds_the_dropout_masks_of_our_cells():
 def test_rnn_arguments_are_those_the_layers_by_name_pass_on():
     """If this fails, Keras gave `keras.layers.RNN` other arguments.
 
-    The layers by name read them off its signature, so they work unchanged; regenerate `layers.pyi`
+    The layers by name read them off its signature, so they work unchanged; regenerate `layers/by_name.pyi`
     (`python -m keras_gates._stub`) and correct this list.
     """
-    from keras_gates.layers import arguments_of_rnn
+    from keras_gates.layers.by_name import arguments_of_rnn
 
     assert list(arguments_of_rnn()) == [
         "return_sequences",
@@ -48,7 +48,7 @@ def test_rnn_arguments_are_those_the_layers_by_name_pass_on():
 
 
 def test_a_layer_tells_its_own_layers():
-    """If this fails, `keras.layers.Layer._flatten_layers` has gone: `keras_gates.introspect.probe` uses it to
+    """If this fails, `keras.layers.Layer._flatten_layers` has gone: `keras_gates.introspect.sweep` uses it to
     find recurrent layers inside layers that are no models; give `_children` there another way."""
     wrapper = keras.layers.TimeDistributed(keras.layers.LSTM(2))
     assert list(wrapper._flatten_layers(include_self=False, recursive=False)) == [wrapper.layer]
@@ -57,7 +57,7 @@ def test_a_layer_tells_its_own_layers():
 def test_an_rnn_runs_the_loop_of_its_instance():
     """If this fails, `keras.layers.RNN.call` no longer reaches `self.inner_loop` with these arguments.
 
-    `keras_gates.introspect.probe.watching` stands in for it, and `keras_gates.RNN` overrides it.
+    `keras_gates.introspect.sweep.watching` stands in for it, and `keras_gates.RNN` overrides it.
     """
     seen = {}
 

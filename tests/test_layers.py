@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import keras_gates
-from keras_gates import _stub, cells, layer_of
-from keras_gates.cell import arguments_of
+from keras_gates import _stub, cell_classes, layer_of
+from keras_gates.cells.base import arguments_of
 
 LAYERS = {
     name: getattr(keras_gates, cell.__name__.removesuffix("Cell"))
-    for name, cell in cells().items()
+    for name, cell in cell_classes().items()
     if hasattr(keras_gates, cell.__name__.removesuffix("Cell"))
 }
 x = np.random.default_rng(1).normal(size=(2, 5, 3)).astype("float32")
@@ -22,7 +22,7 @@ x = np.random.default_rng(1).normal(size=(2, 5, 3)).astype("float32")
 @pytest.mark.parametrize("name", LAYERS)
 def test_is_rnn_of_its_cell(name):
     layer = LAYERS[name](4, return_sequences=True, return_state=True, seed=1)
-    plain = keras.layers.RNN(cells()[name](4), return_sequences=True, return_state=True)
+    plain = keras.layers.RNN(cell_classes()[name](4), return_sequences=True, return_state=True)
     layer.build(x.shape)
     plain.build(x.shape)
     plain.set_weights(layer.get_weights())
@@ -51,8 +51,8 @@ def test_config_is_flat_and_complete(name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_help_shows_the_arguments_of_cell_and_rnn(name):
     shown = inspect.signature(LAYERS[name]).parameters
-    assert {*arguments_of(cells()[name]), "return_sequences", "stateful"} <= set(shown)
-    for unused in cells()[name].without:
+    assert {*arguments_of(cell_classes()[name]), "return_sequences", "stateful"} <= set(shown)
+    for unused in cell_classes()[name].without:
         assert unused not in shown
         with pytest.raises(TypeError, match=unused):
             LAYERS[name](4, **{unused: True})

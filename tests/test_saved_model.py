@@ -247,7 +247,7 @@ def randomize(model):
 
 def one_layer(cell):
     """One layer that gives an output at every step, on numbers: the model and its input."""
-    layer = keras_gates.RNN(keras_gates.cells()[cell](4), return_sequences=True, name="only")
+    layer = keras_gates.RNN(keras_gates.cell_classes()[cell](4), return_sequences=True, name="only")
     return randomize(keras.Sequential([keras.Input((None, 3)), layer, keras.layers.Dense(2)])), normal(
         2, STEPS, 3
     )
@@ -257,7 +257,7 @@ def three_layers(*names):
     """Three layers, normalised, with a residual connection, on masked tokens; one output for a sequence."""
     tokens = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, 4, mask_zero=True)(tokens)
-    first, second, third = (keras_gates.cells()[name](4, dropout=0.3) for name in names)
+    first, second, third = (keras_gates.cell_classes()[name](4, dropout=0.3) for name in names)
     for cell in first, second:
         layer = keras_gates.RNN(cell, return_sequences=True)
         x = keras.layers.Add()([x, keras.layers.LayerNormalization()(layer(x))])
@@ -267,7 +267,7 @@ def three_layers(*names):
     return randomize(keras.Model(tokens, keras.layers.Dense(2)(x))), np.array(sequences)
 
 
-NAMES = list(keras_gates.cells())
+NAMES = list(keras_gates.cell_classes())
 # Every cell in a model of three layers, three cells at a time (the first ones end up in two models).
 TRIPLES = [(NAMES[k - 2], NAMES[k - 1], NAMES[k]) for k in range(0, len(NAMES), 3)]
 

@@ -11,7 +11,7 @@ SYMBOLS, SILENCE, BATCH = 4, 3, 64
 INFER = {"batch_size": 512, "verbose": 0}
 
 GATED = {
-    name: kg.cells()[name]
+    name: kg.cell_classes()[name]
     for name in ("lstm", "peephole-only", "coupled", "FGR", "gru", "minimal-gated", "janet", "slstm")
 } | {
     "layer-norm-lstm": kg.LayerNormLSTMCell,
@@ -19,7 +19,7 @@ GATED = {
     "zoneout": lambda units: kg.ZoneoutCell(kg.LSTMCell(units), zoneout=0.05, seed=1),
 }
 # Their gates do not see the past, so they cannot tell first from second: they are asked for one symbol.
-BLIND = {name: kg.cells()[name] for name in ("indrnn", "min-gru", "min-lstm")}
+BLIND = {name: kg.cell_classes()[name] for name in ("indrnn", "min-gru", "min-lstm")}
 
 
 def draw(length, count, seed):

@@ -2,9 +2,9 @@
 
 from keras_gates.introspect import plots
 from keras_gates.introspect.callback import GateLog
-from keras_gates.introspect.flow import gradient_flow
+from keras_gates.introspect.gradients import gradient_flow
+from keras_gates.introspect.pages import page
 from keras_gates.introspect.statistics import Unit, gates_of, rank_units, saturation, summary, time_constants
-from keras_gates.introspect.text import page
 from keras_gates.introspect.tracing import trace
 
 __all__ = [

@@ -6,7 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_gates.introspect.flow import gradient_flow
+from keras_gates.introspect.gradients import gradient_flow
 from keras_gates.introspect.statistics import summary
 from keras_gates.introspect.tracing import trace
 

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 
-from keras_gates.introspect.probe import levels_of, name_states, recurrent_layers, watching
+from keras_gates.introspect.sweep import levels_of, name_states, recurrent_layers, watching
 
 
 def trace(model, inputs, mask=None):

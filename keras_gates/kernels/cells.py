@@ -4,10 +4,10 @@ import numbers
 
 import keras
 
-from keras_gates.gru import GRUCell, MinimalGatedCell
-from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
-from keras_gates.modern import JANETCell, MinGRUCell, MinLSTMCell
-from keras_gates.odyssey import (
+from keras_gates.cells.gru import GRUCell, MinimalGatedCell
+from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
+from keras_gates.cells.modern import JANETCell, MinGRUCell, MinLSTMCell
+from keras_gates.cells.odyssey import (
     CoupledPeepholeLSTMCell,
     NoForgetGateLSTMCell,
     NoInputActivationLSTMCell,
@@ -15,7 +15,7 @@ from keras_gates.odyssey import (
     NoOutputActivationLSTMCell,
     NoOutputGateLSTMCell,
 )
-from keras_gates.simple import IndRNNCell, SimpleRNNCell
+from keras_gates.cells.simple import IndRNNCell, SimpleRNNCell
 
 DEFAULTS = {
     "activation": "tanh",

@@ -14,9 +14,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gates.attention import AttentionRNN
-from keras_gates.cell import check_choice, check_size
-from keras_gates.endpoints import (
+from keras_gates.attention.cells import AttentionRNN
+from keras_gates.cells.base import check_choice, check_size
+from keras_gates.cells.gru import GRUCell
+from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
+from keras_gates.cells.simple import SimpleRNNCell
+from keras_gates.introspect.sweep import attributes, levels_of, recurrent_layers
+from keras_gates.serving.endpoints import (
     Stepper,
     as_functional,
     identifier,
@@ -29,11 +33,7 @@ from keras_gates.endpoints import (
     step_function,
     tokenizer_of,
 )
-from keras_gates.gru import GRUCell
-from keras_gates.introspect.probe import attributes, levels_of, recurrent_layers
-from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
-from keras_gates.saved_model import check_exportable, check_free
-from keras_gates.simple import SimpleRNNCell
+from keras_gates.serving.saved_model import check_exportable, check_free
 
 ENDPOINTS = ("serve", "step")
 
@@ -157,7 +157,7 @@ def to_onnx(model, path, endpoint="serve", native=True):
     """
     import tensorflow as tf
 
-    from keras_gates.onnx_graph import Translator, graph_of, model_of, value_info
+    from keras_gates.convert.onnx_graph import Translator, graph_of, model_of, value_info
 
     check_exportable(model)
     path = check_free(path)
@@ -250,7 +250,7 @@ def _scan(translator, place, layer, initial_state, is_masked, sequences, inputs)
     """A Scan over the graph of one step: from the layer's inputs to its outputs and last states."""
     import tensorflow as tf
 
-    from keras_gates.onnx_graph import Translator, graph_of, value_info
+    from keras_gates.convert.onnx_graph import Translator, graph_of, value_info
 
     names = list(named_states(place, layer, initial_state))
     carried = len(names) + is_masked

@@ -6,8 +6,8 @@ Greff, Srivastava, Koutník, Steunebrink & Schmidhuber 2017, IEEE TNNLS 28 (10).
 
 from keras import ops
 
-from keras_gates.cell import cells, register
-from keras_gates.lstm import CoupledLSTMCell, PeepholeLSTMCell
+from keras_gates.cells.base import cell_classes, register
+from keras_gates.cells.lstm import CoupledLSTMCell, PeepholeLSTMCell
 
 
 @register("NIG")
@@ -101,4 +101,6 @@ class FullGateRecurrenceLSTMCell(PeepholeLSTMCell):
         return (*states, gates["i"], gates["f"], gates["o"]), gates
 
 
-ODYSSEY = {name: cells()[name] for name in ("V", "NIG", "NFG", "NOG", "NIAF", "NOAF", "NP", "CIFG", "FGR")}
+ODYSSEY = {
+    name: cell_classes()[name] for name in ("V", "NIG", "NFG", "NOG", "NIAF", "NOAF", "NP", "CIFG", "FGR")
+}

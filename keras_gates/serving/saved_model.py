@@ -13,8 +13,9 @@ import tempfile
 import keras
 
 from keras_gates._version import __version__
-from keras_gates.cell import check_choice
-from keras_gates.endpoints import (
+from keras_gates.cells.base import check_choice
+from keras_gates.introspect.sweep import UnreadableModelError, recurrent_layers
+from keras_gates.serving.endpoints import (
     NotStepwiseError,
     Stepper,
     as_functional,
@@ -24,8 +25,7 @@ from keras_gates.endpoints import (
     tokenize_function,
     trace_function,
 )
-from keras_gates.introspect.probe import UnreadableModelError, recurrent_layers
-from keras_gates.readme import readme
+from keras_gates.serving.readme import readme
 
 ENDPOINTS = ("serve", "step", "trace")
 
@@ -94,15 +94,15 @@ def load(path):
         path: a folder that `export` wrote; any SavedModel with a `serving_default` signature will do.
 
     Returns:
-        A `keras_gates.served.ServedModel`: called with inputs (NumPy arrays, lists or tensors of any dtype
-        that converts without loss of meaning) it gives output tensors; `.trace(inputs)` every gate and
-        state; `.stream()` takes sequences bit by bit and keeps the state.
+        A `keras_gates.serving.loaded.ServedModel`: called with inputs (NumPy arrays, lists or tensors of
+        any dtype that converts without loss of meaning) it gives output tensors; `.trace(inputs)` every
+        gate and state; `.stream()` takes sequences bit by bit and keeps the state.
 
     Raises:
         FileNotFoundError: there is no SavedModel at `path`.
         ValueError: the SavedModel there is damaged, or has no `serving_default` signature.
     """
-    from keras_gates.served import ServedModel
+    from keras_gates.serving.loaded import ServedModel
 
     return ServedModel(path)
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gates.introspect.probe import name_states, watching
+from keras_gates.introspect.sweep import name_states, watching
 from keras_gates.introspect.tracing import Pass, by_level, run_pass, watched
 
 

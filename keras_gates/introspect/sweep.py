@@ -8,9 +8,9 @@ import math
 import keras
 from keras import ops
 
-from keras_gates.gru import GRUCell
-from keras_gates.lstm import LSTMCell
-from keras_gates.simple import SimpleRNNCell
+from keras_gates.cells.gru import GRUCell
+from keras_gates.cells.lstm import LSTMCell
+from keras_gates.cells.simple import SimpleRNNCell
 
 
 class UnreadableModelError(ValueError):

@@ -13,7 +13,7 @@ _CELLS: dict[str, type["GatedCell"]] = {}
 
 
 def register(*names):
-    """Make a class loadable by Keras and, given short names, list it in `keras_gates.cells()`.
+    """Make a class loadable by Keras and, given short names, list it in `keras_gates.cell_classes()`.
 
     Registered under the package name, so that `keras.saving.load_model` needs no custom objects
     once `keras_gates` is imported.
@@ -29,7 +29,7 @@ def register(*names):
     return enter
 
 
-def cells():
+def cell_classes():
     """Every cell of the package: a new dict from its short name (as the experiments take it) to its class."""
     return dict(sorted(_CELLS.items(), key=lambda entry: entry[0].lower()))
 

@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from keras_gates.cell import GatedCell, check_choice, register
-from keras_gates.lstm import LSTMCell
+from keras_gates.cells.base import GatedCell, check_choice, register
+from keras_gates.cells.lstm import LSTMCell
 
 # The logarithm of an empty memory: exp of it is zero, and float16 can still hold it.
 NOTHING_YET = -1e4

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_gates.cell import Configured, check_choice, check_size, fresh, register, resolve
-from keras_gates.rnn import RNN
-from keras_gates.wrappers import WrapperCell
+from keras_gates.cells.base import Configured, check_choice, check_size, fresh, register, resolve
+from keras_gates.cells.wrappers import WrapperCell
+from keras_gates.layers.rnn import RNN
 
 
 def align(scores, mask=None):
@@ -365,7 +365,7 @@ class AttentionPooling(Configured, keras.layers.Layer):
         return ops.sum(inner * self.score_kernel, axis=-1)
 
     def running(self, inputs, before, mask):
-        """The pooled steps so far, one step further: see `keras_gates.running`."""
+        """The pooled steps so far, one step further: see `keras_gates.layers.pooling`."""
         score = self._scores(inputs)[:, None]
         score = ops.cast(score, keras.backend.result_type(score.dtype, "float32"))
         zero = ops.zeros_like(score)

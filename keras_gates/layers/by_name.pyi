@@ -1,6 +1,6 @@
 # Written by `python -m keras_gates._stub` from the signatures of the cells; not by hand.
-from keras_gates.cell import GatedCell
-from keras_gates.rnn import RNN
+from keras_gates.cells.base import GatedCell
+from keras_gates.layers.rnn import RNN
 
 class CellLayer(RNN):
     cell_class: type[GatedCell]

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_gates.cell import GatedCell, check_choice, register
+from keras_gates.cells.base import GatedCell, check_choice, register
 
 
 @register("gru")

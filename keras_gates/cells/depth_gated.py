@@ -1,7 +1,7 @@
 """A stack of LSTM layers whose memories are joined by gates."""
 
-from keras_gates.cell import arguments_of, check_size, register
-from keras_gates.lstm import LSTMCell
+from keras_gates.cells.base import arguments_of, check_size, register
+from keras_gates.cells.lstm import LSTMCell
 
 
 class UpperLevel(LSTMCell):

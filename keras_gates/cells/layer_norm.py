@@ -2,10 +2,10 @@
 
 from keras import ops
 
-from keras_gates.cell import GatedCell, check_choice, register, resolve
-from keras_gates.gru import GRUCell
-from keras_gates.lstm import LSTMCell
-from keras_gates.simple import SimpleRNNCell
+from keras_gates.cells.base import GatedCell, check_choice, register, resolve
+from keras_gates.cells.gru import GRUCell
+from keras_gates.cells.lstm import LSTMCell
+from keras_gates.cells.simple import SimpleRNNCell
 
 SOURCE = "Ba, Kiros & Hinton 2016, Layer normalization"
 

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gates.introspect.probe import (
+from keras_gates.cells.wrappers import WrapperCell
+from keras_gates.introspect.sweep import (
     attributes,
     layers_by_place,
     levels_of,
@@ -23,9 +24,8 @@ from keras_gates.introspect.probe import (
     where_step,
 )
 from keras_gates.introspect.tracing import by_level
-from keras_gates.rnn import RNN
-from keras_gates.running import running_of
-from keras_gates.wrappers import WrapperCell
+from keras_gates.layers.pooling import running_of
+from keras_gates.layers.rnn import RNN
 
 
 class NotStepwiseError(ValueError):

@@ -4,14 +4,14 @@ import inspect
 
 import keras
 
-from keras_gates.cell import arguments_of, deserialize_values, register, signature_of
-from keras_gates.clockwork import ClockworkCell
-from keras_gates.depth_gated import DepthGatedLSTMCell
-from keras_gates.gru import GRUCell, MinimalGatedCell
-from keras_gates.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
-from keras_gates.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
-from keras_gates.modern import JANETCell, MinGRUCell, MinLSTMCell, SLSTMCell
-from keras_gates.odyssey import (
+from keras_gates.cells.base import arguments_of, deserialize_values, register, signature_of
+from keras_gates.cells.clockwork import ClockworkCell
+from keras_gates.cells.depth_gated import DepthGatedLSTMCell
+from keras_gates.cells.gru import GRUCell, MinimalGatedCell
+from keras_gates.cells.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
+from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
+from keras_gates.cells.modern import JANETCell, MinGRUCell, MinLSTMCell, SLSTMCell
+from keras_gates.cells.odyssey import (
     CoupledPeepholeLSTMCell,
     FullGateRecurrenceLSTMCell,
     NoForgetGateLSTMCell,
@@ -20,8 +20,8 @@ from keras_gates.odyssey import (
     NoOutputActivationLSTMCell,
     NoOutputGateLSTMCell,
 )
-from keras_gates.rnn import RNN
-from keras_gates.simple import IndRNNCell, SimpleRNNCell
+from keras_gates.cells.simple import IndRNNCell, SimpleRNNCell
+from keras_gates.layers.rnn import RNN
 
 
 def arguments_of_rnn():

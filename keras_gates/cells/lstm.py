@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from keras import ops
 
-from keras_gates.cell import GatedCell, check_choice, register, resolve
+from keras_gates.cells.base import GatedCell, check_choice, register, resolve
 
 
 @register("lstm", "NP")

@@ -3,7 +3,7 @@
 import keras
 
 from keras_gates import kernels
-from keras_gates.cell import register
+from keras_gates.cells.base import register
 
 
 @register()

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_gates.cell import GatedCell, register
+from keras_gates.cells.base import GatedCell, register
 
 
 @register("simple")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_gates.cell import Configured, DropoutRNNCell, check_rate, fresh, register, resolve
+from keras_gates.cells.base import Configured, DropoutRNNCell, check_rate, fresh, register, resolve
 
 
 def check_cell(argument, cell):

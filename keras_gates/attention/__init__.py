@@ -1,0 +1,1 @@
+"""What a cell looks at while it steps."""

@@ -1,0 +1,6 @@
+"""Layers that take sequences: `RNN`, a layer of every cell by name, and pooling over time."""
+
+from keras_gates.layers.by_name import CellLayer, layer_of
+from keras_gates.layers.rnn import RNN
+
+__all__ = ["RNN", "CellLayer", "layer_of"]

@@ -1,0 +1,1 @@
+"""Models that leave the lab: written as SavedModels, and used from there."""
