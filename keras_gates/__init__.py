@@ -1,14 +1,16 @@
 """Gated recurrent cells for Keras 3 that can be checked, opened and shipped."""
 
 from keras_gates._version import __version__
-from keras_gates.attention.cells import AttentionCell, AttentionPooling, AttentionRNN
+from keras_gates.attention.cells import AttentionCell
 from keras_gates.cells.base import GatedCell, cell_classes
 from keras_gates.cells.clockwork import ClockworkCell
 from keras_gates.cells.depth_gated import DepthGatedLSTMCell
 from keras_gates.cells.gru import GRUCell, MinimalGatedCell
+from keras_gates.cells.indrnn import IndRNNCell
+from keras_gates.cells.janet import JANETCell
 from keras_gates.cells.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
 from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
-from keras_gates.cells.modern import JANETCell, MinGRUCell, MinLSTMCell, SLSTMCell
+from keras_gates.cells.min_rnn import MinGRUCell, MinLSTMCell
 from keras_gates.cells.odyssey import (
     ODYSSEY,
     CoupledPeepholeLSTMCell,
@@ -19,10 +21,12 @@ from keras_gates.cells.odyssey import (
     NoOutputActivationLSTMCell,
     NoOutputGateLSTMCell,
 )
-from keras_gates.cells.simple import IndRNNCell, SimpleRNNCell
+from keras_gates.cells.simple import SimpleRNNCell
+from keras_gates.cells.slstm import SLSTMCell
 from keras_gates.cells.wrappers import ResidualCell, WrapperCell, ZoneoutCell
 from keras_gates.introspect import gradient_flow, trace
 from keras_gates.kernels import use_kernels
+from keras_gates.layers.attention import AttentionRNN
 from keras_gates.layers.by_name import (
     GRU,
     JANET,
@@ -50,6 +54,7 @@ from keras_gates.layers.by_name import (
     SimpleRNN,
     layer_of,
 )
+from keras_gates.layers.pooling import AttentionPooling
 from keras_gates.layers.rnn import RNN
 from keras_gates.migration import from_addons, from_keras
 from keras_gates.serving.saved_model import export, load

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_gates.cells.base import arguments_of
+from keras_gates._arguments import arguments_of
 from keras_gates.cells.gru import GRUCell
 from keras_gates.cells.layer_norm import LayerNormLSTMCell, LayerNormSimpleRNNCell
 from keras_gates.cells.lstm import LSTMCell, PeepholeLSTMCell

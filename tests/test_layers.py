@@ -9,7 +9,7 @@ import pytest
 
 import keras_gates
 from keras_gates import _stub, cell_classes, layer_of
-from keras_gates.cells.base import arguments_of
+from keras_gates._arguments import arguments_of
 
 LAYERS = {
     name: getattr(keras_gates, cell.__name__.removesuffix("Cell"))

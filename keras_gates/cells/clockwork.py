@@ -6,7 +6,8 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_gates.cells.base import GatedCell, check_size, register
+from keras_gates._arguments import check_size
+from keras_gates.cells.base import GatedCell, register
 
 # The largest integer up to which a float of this kind counts without a gap.
 _COUNTS_TO = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64": 2**53}

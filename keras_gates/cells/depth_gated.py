@@ -1,6 +1,7 @@
 """A stack of LSTM layers whose memories are joined by gates."""
 
-from keras_gates.cells.base import arguments_of, check_size, register
+from keras_gates._arguments import arguments_of, check_size
+from keras_gates.cells.base import register
 from keras_gates.cells.lstm import LSTMCell
 
 

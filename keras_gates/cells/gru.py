@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_gates.cells.base import GatedCell, check_choice, register
+from keras_gates._arguments import check_choice
+from keras_gates.cells.base import GatedCell, register
 
 
 @register("gru")

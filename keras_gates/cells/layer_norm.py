@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_gates.cells.base import GatedCell, check_choice, register, resolve
+from keras_gates._arguments import check_choice, resolve
+from keras_gates.cells.base import GatedCell, register
 from keras_gates.cells.gru import GRUCell
 from keras_gates.cells.lstm import LSTMCell
 from keras_gates.cells.simple import SimpleRNNCell

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from keras import ops
 
-from keras_gates.cells.base import GatedCell, check_choice, register, resolve
+from keras_gates._arguments import check_choice, resolve
+from keras_gates.cells.base import GatedCell, register
 
 
 @register("lstm", "NP")

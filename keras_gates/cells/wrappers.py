@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_gates.cells.base import Configured, DropoutRNNCell, check_rate, fresh, register, resolve
+from keras_gates._arguments import Configured, check_rate, fresh, resolve
+from keras_gates.cells.base import DropoutRNNCell, register
 
 
 def check_cell(argument, cell):

@@ -14,12 +14,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gates.attention.cells import AttentionRNN
-from keras_gates.cells.base import check_choice, check_size
+from keras_gates._arguments import check_choice, check_size
 from keras_gates.cells.gru import GRUCell
 from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
 from keras_gates.cells.simple import SimpleRNNCell
 from keras_gates.introspect.sweep import attributes, levels_of, recurrent_layers
+from keras_gates.layers.attention import AttentionRNN
 from keras_gates.serving.endpoints import (
     Stepper,
     as_functional,

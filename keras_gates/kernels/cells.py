@@ -5,8 +5,10 @@ import numbers
 import keras
 
 from keras_gates.cells.gru import GRUCell, MinimalGatedCell
+from keras_gates.cells.indrnn import IndRNNCell
+from keras_gates.cells.janet import JANETCell
 from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
-from keras_gates.cells.modern import JANETCell, MinGRUCell, MinLSTMCell
+from keras_gates.cells.min_rnn import MinGRUCell, MinLSTMCell
 from keras_gates.cells.odyssey import (
     CoupledPeepholeLSTMCell,
     NoForgetGateLSTMCell,
@@ -15,7 +17,7 @@ from keras_gates.cells.odyssey import (
     NoOutputActivationLSTMCell,
     NoOutputGateLSTMCell,
 )
-from keras_gates.cells.simple import IndRNNCell, SimpleRNNCell
+from keras_gates.cells.simple import SimpleRNNCell
 
 DEFAULTS = {
     "activation": "tanh",

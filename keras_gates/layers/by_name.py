@@ -4,13 +4,16 @@ import inspect
 
 import keras
 
-from keras_gates.cells.base import arguments_of, deserialize_values, register, signature_of
+from keras_gates._arguments import arguments_of, deserialize_values, signature_of
+from keras_gates.cells.base import register
 from keras_gates.cells.clockwork import ClockworkCell
 from keras_gates.cells.depth_gated import DepthGatedLSTMCell
 from keras_gates.cells.gru import GRUCell, MinimalGatedCell
+from keras_gates.cells.indrnn import IndRNNCell
+from keras_gates.cells.janet import JANETCell
 from keras_gates.cells.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
 from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
-from keras_gates.cells.modern import JANETCell, MinGRUCell, MinLSTMCell, SLSTMCell
+from keras_gates.cells.min_rnn import MinGRUCell, MinLSTMCell
 from keras_gates.cells.odyssey import (
     CoupledPeepholeLSTMCell,
     FullGateRecurrenceLSTMCell,
@@ -20,7 +23,8 @@ from keras_gates.cells.odyssey import (
     NoOutputActivationLSTMCell,
     NoOutputGateLSTMCell,
 )
-from keras_gates.cells.simple import IndRNNCell, SimpleRNNCell
+from keras_gates.cells.simple import SimpleRNNCell
+from keras_gates.cells.slstm import SLSTMCell
 from keras_gates.layers.rnn import RNN
 
 

@@ -12,8 +12,8 @@ import tempfile
 
 import keras
 
+from keras_gates._arguments import check_choice
 from keras_gates._version import __version__
-from keras_gates.cells.base import check_choice
 from keras_gates.introspect.sweep import UnreadableModelError, recurrent_layers
 from keras_gates.serving.endpoints import (
     NotStepwiseError,

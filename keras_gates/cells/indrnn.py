@@ -1,0 +1,39 @@
+"""IndRNN: units that hear themselves alone."""
+
+import keras
+
+from keras_gates.cells.base import register
+from keras_gates.cells.simple import SimpleRNNCell
+
+
+@register("indrnn")
+class IndRNNCell(SimpleRNNCell):
+    r"""Independently recurrent cell: a unit hears its own past and no other's.
+
+        h' = φ(W x + u ⊙ h + b)
+
+    `recurrent_kernel` is the vector u, shape `(units,)`.
+
+    Args:
+        activation: φ, `relu` as in the paper by default.
+        recurrent_initializer: how u starts; uniform in [0, 1] by default. The paper bounds |u| for long
+            sequences with ReLU: a constraint, if wanted, is `recurrent_constraint`.
+        units, **kwargs: as in `GatedCell`.
+    """
+
+    source = "Li et al. 2018, Independently recurrent neural network (IndRNN)"
+
+    def __init__(self, units, *, activation="relu", recurrent_initializer=None, **kwargs):
+        super().__init__(
+            units,
+            activation=activation,
+            recurrent_initializer=recurrent_initializer or keras.initializers.RandomUniform(0.0, 1.0),
+            **kwargs,
+        )
+
+    @property
+    def recurrent_shape(self):
+        return (self.units,)
+
+    def recur(self, h, *gates, mask=None):
+        return self.recurrent_kernel * (h if mask is None else h * mask)

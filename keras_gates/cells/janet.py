@@ -1,0 +1,37 @@
+"""JANET: an LSTM with the forget gate alone."""
+
+from keras_gates.cells.base import GatedCell, register
+
+
+@register("janet")
+class JANETCell(GatedCell):
+    r"""Just another network: an LSTM with the forget gate alone.
+
+        s = W_f x + U_f h + b_f
+        f = σ(s)        i = 1 − σ(s − β)
+        g = φ(W_g x + U_g h + b_g)
+        h' = f ⊙ h + i ⊙ g
+
+    The memory is the output. Reports i as well.
+
+    Args:
+        beta: β, by which more is written than forgotten; zero couples the gates exactly.
+        units, **kwargs: as in `GatedCell`.
+    """
+
+    gates, states, remember = ("f", "g"), ("h",), "f"
+    source = "van der Westhuizen & Lasenby 2018, The unreasonable effectiveness of the forget gate"
+
+    def __init__(self, units, *, beta=1.0, **kwargs):
+        super().__init__(units, **kwargs)
+        self.beta = beta
+
+    def step(self, x, states, recur):
+        sigma, phi = self.recurrent_activation, self.activation
+        (h,) = states
+        s, g = self.split(x + recur(h))
+        f = sigma(s)
+        i = 1 - sigma(s - self.beta)
+        g = phi(g)
+        h = f * h + i * g
+        return (h,), {"i": i, "f": f, "g": g}
