@@ -26,7 +26,7 @@ def after_steps(cell, inputs=x):
         cell.build(inputs[:, 0].shape)
     states = cell.get_initial_state(len(inputs))
     for t in range(inputs.shape[1]):
-        _, states, gates = cell.report(inputs[:, t], states)
+        _, states, gates = cell.call_with_gates(inputs[:, t], states)
         yield [np.array(state) for state in states], {name: np.array(gate) for name, gate in gates.items()}
 
 
@@ -215,8 +215,8 @@ def test_zoneout_keeps_about_so_many_states_bit_for_bit_in_training():
     cell = kg.ZoneoutCell(kg.LSTMCell(2000), zoneout={"h": 0.2, "c": 0.6}, seed=1)
     cell.build((None, 4))
     before = [np.random.default_rng(k).normal(size=(1, 2000)).astype("float32") for k in range(2)]
-    _, new, _ = cell.cell.report(x[:1, 0], before)
-    _, zoned, _ = cell.report(x[:1, 0], before, training=True)
+    _, new, _ = cell.cell.call_with_gates(x[:1, 0], before)
+    _, zoned, _ = cell.call_with_gates(x[:1, 0], before, training=True)
     for rate, old, plain, state in zip((0.2, 0.6), before, new, zoned, strict=True):
         kept = np.array(state) == old
         np.testing.assert_array_equal(state, np.where(kept, old, plain))

@@ -88,8 +88,8 @@ def test_reports_what_the_cell_inside_reports():
     cell, x = kg.ResidualCell(kg.PeepholeLSTMCell(4)), sequences()[:, 0]
     cell.build(x.shape)
     states = cell.get_initial_state(3)
-    output, new_states, gates = cell.report(x, states)
-    inner_output, _, inner_gates = cell.cell.report(x, states)
+    output, new_states, gates = cell.call_with_gates(x, states)
+    inner_output, _, inner_gates = cell.cell.call_with_gates(x, states)
     np.testing.assert_array_equal(output, inner_output + x)
     assert cell.states == ("h", "c") and len(new_states) == 2
     assert list(gates) == list(inner_gates) == ["i", "f", "g", "o"]

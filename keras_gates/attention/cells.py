@@ -200,19 +200,19 @@ class AttentionCell(WrapperCell):
 
     # -- one step
 
-    def report(self, inputs, states, training=False):
+    def call_with_gates(self, inputs, states, training=False):
         return (self._look_and_step if self.looks_first else self._step_and_look)(inputs, states, training)
 
     def _look_and_step(self, inputs, states, training):
         seen, alignment = self.look(states[0], training)
         joined = ops.concatenate([inputs, seen], axis=-1)
-        output, new_states, gates = super().report(joined, states, training)
+        output, new_states, gates = super().call_with_gates(joined, states, training)
         return output, new_states, {**gates, "alignment": alignment}
 
     def _step_and_look(self, inputs, states, training):
         *states, a = states
         joined = ops.concatenate([inputs, a], axis=-1)
-        output, new_states, gates = super().report(joined, states, training)
+        output, new_states, gates = super().call_with_gates(joined, states, training)
         seen, alignment = self.look(output, training)
         a = ops.tanh(ops.matmul(ops.concatenate([seen, output], axis=-1), self.attention_kernel))
         return a, [*new_states, a], {**gates, "alignment": alignment}

@@ -306,14 +306,14 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
                     f"got {tuple(state.shape)}."
                 )
 
-    def report(self, inputs, states, training=False):
+    def call_with_gates(self, inputs, states, training=False):
         """`call` that also says what each gate was: the output, the list of new states, the dict of gates."""
         if training and self.dropout:
             inputs = inputs * self.get_dropout_mask(inputs)
         return self.advance(self.project(inputs), states, training)
 
     def call(self, inputs, states, training=False):
-        output, new_states, _ = self.report(inputs, states, training)
+        output, new_states, _ = self.call_with_gates(inputs, states, training)
         return output, new_states
 
     # -- between sequences

@@ -98,7 +98,7 @@ class DepthGatedLSTMCell(LSTMCell):
         gates = {f"{name}1": gate for name, gate in gates.items()}
         for k, (level, own) in enumerate(zip(self.levels[1:], upper, strict=True), 2):
             below = carried[1]
-            output, new_states, level_gates = level.report(output, [*own, below], training)
+            output, new_states, level_gates = level.call_with_gates(output, [*own, below], training)
             carried = [*new_states, *carried]
             gates |= {f"{name}{k}": gate for name, gate in level_gates.items()}
         return output, carried, gates

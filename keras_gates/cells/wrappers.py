@@ -18,13 +18,13 @@ def check_cell(argument, cell):
     return cell
 
 
-def report_of(cell, inputs, states, training):
+def call_cell_with_gates(cell, inputs, states, training):
     """One step of any cell: the output, the list of new states, and the dict of its gates.
 
     A cell of Keras' own says nothing of its gates: their dict is empty.
     """
-    if hasattr(cell, "report"):
-        return cell.report(inputs, states, training)
+    if hasattr(cell, "call_with_gates"):
+        return cell.call_with_gates(inputs, states, training)
     output, new_states = cell(inputs, states, training=training)
     return output, list(new_states), {}
 
@@ -41,7 +41,7 @@ class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
     It works wherever a cell does (`keras.layers.RNN`, `StackedRNNCells`, `Bidirectional`, another
     wrapper): states, initial states, also learned ones, and dropout masks, held over time, are those of
     the cell inside.
-    A subclass changes `report`; one that carries states of its own appends them to `states`,
+    A subclass changes `call_with_gates`; one that carries states of its own appends them to `states`,
     `state_size` and `get_initial_state`.
 
     Args:
@@ -88,12 +88,12 @@ class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
         states = self.cell.get_initial_state(batch_size=batch_size)
         return list(states) if isinstance(states, (list, tuple)) else [states]
 
-    def report(self, inputs, states, training=False):
+    def call_with_gates(self, inputs, states, training=False):
         """`call` that also says what each gate was: the output, the list of new states, the dict of gates."""
-        return report_of(self.cell, inputs, states, training)
+        return call_cell_with_gates(self.cell, inputs, states, training)
 
     def call(self, inputs, states, training=False):
-        output, new_states, _ = self.report(inputs, states, training)
+        output, new_states, _ = self.call_with_gates(inputs, states, training)
         return output, new_states
 
     # Keras draws the masks of a sequence from the outermost cell before its loop, and clears them after it.
@@ -162,8 +162,8 @@ class ResidualCell(WrapperCell):
                 f"`project=True` adds a matrix that takes the one to the other."
             )
 
-    def report(self, inputs, states, training=False):
-        output, new_states, gates = super().report(inputs, states, training)
+    def call_with_gates(self, inputs, states, training=False):
+        output, new_states, gates = super().call_with_gates(inputs, states, training)
         return output + (ops.matmul(inputs, self.projection) if self.project else inputs), new_states, gates
 
 
@@ -218,8 +218,8 @@ class ZoneoutCell(WrapperCell):
             )
         return [check_rate("zoneout", zoneout.get(name, 0.0)) for name in self.states]
 
-    def report(self, inputs, states, training=False):
-        _, new_states, gates = super().report(inputs, states, training)
+    def call_with_gates(self, inputs, states, training=False):
+        _, new_states, gates = super().call_with_gates(inputs, states, training)
         zoned = [
             self._zone_out(old, new, rate, training) if rate else new
             for old, new, rate in zip(states, new_states, self.rates, strict=True)

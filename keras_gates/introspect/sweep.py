@@ -269,10 +269,10 @@ def _advance(levels, inputs, start, nudges=None):
 
 def _report(cell, inputs, states):
     """What the cell's `call` computes, through its `__call__`, so that Keras casts as in the model."""
-    if not hasattr(cell, "report"):
+    if not hasattr(cell, "call_with_gates"):
         output, states = cell(inputs, states)
         return output, list(states) if keras.tree.is_nested(states) else [states], {}
-    with attributes(cell, call=cell.report):
+    with attributes(cell, call=cell.call_with_gates):
         return cell(inputs, states)
 
 

@@ -88,6 +88,6 @@ def _inside(cell):
 class _AlignmentCell(WrapperCell):
     """A cell whose output is where the cell inside looked."""
 
-    def report(self, inputs, states, training=False):
-        _, new_states, gates = super().report(inputs, states, training)
+    def call_with_gates(self, inputs, states, training=False):
+        _, new_states, gates = super().call_with_gates(inputs, states, training)
         return gates["alignment"], new_states, gates
