@@ -18,8 +18,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
 import keras_gates
-from experiments import sentiment
-from experiments.training import compile_model
+from experiments.common.training import compile_model
+from experiments.sentiment import __main__ as sentiment
 
 NEAREST = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple": keras.layers.SimpleRNN}
 

@@ -1,4 +1,4 @@
-"""Real tasks for the cells: `python -m experiments.sentiment`. One module per task; the rest is shared."""
+"""Tasks for the cells, a folder each: `python -m experiments.sentiment`. What they share is in `common`."""
 
 import os
 

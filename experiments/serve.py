@@ -22,7 +22,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 import keras_gates
-from experiments import highlight
+from experiments.common import highlight
 
 MOST_BYTES = 64 * 1024
 MOST_TEXTS = 64

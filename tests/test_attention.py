@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_gates as kg
-from experiments import reversal
+from experiments.reversal import __main__ as reversal
 
 SCORES = ("additive", "dot", "general")
 x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")

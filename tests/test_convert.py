@@ -12,7 +12,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("graphs are made with the TensorFlow backend", allow_module_level=True)
 
-from experiments import models  # noqa: E402
+from experiments.common import recurrent as models  # noqa: E402
 from keras_gates.convert.runtimes import to_litert, to_onnx  # noqa: E402
 
 NATIVE = {"lstm": "LSTM", "peephole": "LSTM", "coupled": "LSTM", "gru": "GRU", "simple": "RNN"}

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-import experiments.data.words
-import experiments.models  # noqa: F401
+import experiments.common.recurrent
+import experiments.common.words  # noqa: F401
 import keras_gates  # noqa: F401
 
 SAVED = pathlib.Path(__file__).parent / "saved"

@@ -17,10 +17,12 @@ pytest.importorskip("matplotlib", reason="the experiments need keras_gates[exper
 import keras
 import tensorflow as tf
 
-from experiments import models, report, sentiment
-from experiments.data import reviews, words
-from experiments.data.batches import Batches, pad
-from experiments.data.splits import position, split
+from experiments.common import recurrent as models
+from experiments.common import report, words
+from experiments.common.batches import Batches, pad
+from experiments.common.splits import position, split
+from experiments.sentiment import __main__ as sentiment
+from experiments.sentiment import data as reviews
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--units", "6", "--embedding", "5", "--batch-size", "8", "--epochs", "3", "--learning-rate", "0.02"]

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 import keras_gates
-from experiments import gradients, inspect, sentiment, taggers
-from experiments.data import python_source, words
-from experiments.errors import InputError
+from experiments.common import words
+from experiments.common.errors import InputError
+from experiments.gradients import __main__ as gradients
+from experiments.inspect import __main__ as inspect
+from experiments.sentiment import __main__ as sentiment
+from experiments.tagging import network as taggers
+from experiments.tagging.data import python_source
 
 CODE = 'def greet(name):\n    # be polite\n    return "Hello, " + name\n'
 TEXTS = ["a <br />good film, isn't it", "bad"]

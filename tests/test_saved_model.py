@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import keras_gates
-from experiments import models
+from experiments.common import recurrent as models
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":

@@ -23,7 +23,8 @@ pytest.importorskip("starlette")
 import websockets
 
 import keras_gates
-from experiments import serve, taggers
+from experiments import serve
+from experiments.tagging import network as taggers
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the server runs TensorFlow", allow_module_level=True)

@@ -18,10 +18,12 @@ import seqeval.metrics
 import tensorflow as tf
 from sklearn.metrics import precision_recall_fscore_support
 
-from experiments import highlight, report, taggers, tagging, training
-from experiments.data import conll, prepared, python_source, treebanks
-from experiments.data.tagged import Tagged, corpus_of
-from experiments.errors import InputError
+from experiments.common import highlight, prepared, report, training
+from experiments.common.errors import InputError
+from experiments.tagging import __main__ as tagging
+from experiments.tagging import network as taggers
+from experiments.tagging.data import conll, python_source, treebanks
+from experiments.tagging.data.tagged import Tagged, corpus_of
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -505,7 +507,7 @@ print(json.dumps([[tag.decode() for tag in row] for row in tags]))
 LOAD = """
 import json, sys
 import keras, tensorflow as tf
-import experiments.taggers
+import experiments.tagging.network
 answer = keras.saving.load_model(sys.argv[1])(tf.constant(json.loads(sys.argv[2])))
 print(json.dumps([[tag.decode() for tag in row] for row in answer["tags"].numpy()]))
 """

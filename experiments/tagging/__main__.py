@@ -11,12 +11,13 @@ import numpy as np
 import seqeval.metrics
 import tensorflow as tf
 
-from experiments import highlight, report, taggers, training
-from experiments.data import conll, python_source, treebanks
-from experiments.data.batches import Batches, pad
-from experiments.data.tagged import Tagged
-from experiments.errors import InputError
-from experiments.options import Parser, command_line, share, training_parser, whole
+from experiments.common import highlight, report, training
+from experiments.common.batches import Batches, pad
+from experiments.common.errors import InputError
+from experiments.common.options import Parser, command_line, share, training_parser, whole
+from experiments.tagging import network as taggers
+from experiments.tagging.data import conll, python_source, treebanks
+from experiments.tagging.data.tagged import Tagged
 
 TASK = "tagging"
 EVALUATION_BATCH = 64

@@ -14,12 +14,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import keras_gates
-from experiments import highlight, sentiment, tagging, training
-from experiments.data import python_source, words
-from experiments.data.batches import pad
-from experiments.errors import InputError
-from experiments.options import Parser, command_line
-from experiments.taggers import PADDING
+from experiments.common import highlight, training, words
+from experiments.common.batches import pad
+from experiments.common.errors import InputError
+from experiments.common.options import Parser, command_line
+from experiments.sentiment import __main__ as sentiment
+from experiments.tagging import __main__ as tagging
+from experiments.tagging.data import python_source
+from experiments.tagging.network import PADDING
 from keras_gates import introspect
 
 LONGEST = 1500  # characters of a text that are shown

@@ -1,8 +1,8 @@
 """Tagged sentences from TensorFlow Datasets: the treebanks of Universal Dependencies, and CoNLL 2003."""
 
-from experiments.data import prepared
-from experiments.data.tagged import PARTS, corpus_of
-from experiments.errors import InputError
+from experiments.common import prepared
+from experiments.common.errors import InputError
+from experiments.tagging.data.tagged import PARTS, corpus_of
 
 SPLITS = ("train", "dev", "test")
 COLUMNS = {"universal_dependencies": ("upos", "xpos"), "conll2003": ("ner", "pos", "chunks")}

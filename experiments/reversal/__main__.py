@@ -17,8 +17,8 @@ import numpy as np
 from keras import ops
 
 import keras_gates
-from experiments.errors import InputError
-from experiments.options import Parser, command_line, whole
+from experiments.common.errors import InputError
+from experiments.common.options import Parser, command_line, whole
 
 SYMBOLS, LENGTHS, PADDING = 8, (4, 8), 0
 START = SYMBOLS + 1  # what the decoder hears before its first symbol

@@ -20,9 +20,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import keras_gates
-from experiments import training
-from experiments.errors import InputError
-from experiments.options import Parser, command_line, positive, whole
+from experiments.common import training
+from experiments.common.errors import InputError
+from experiments.common.options import Parser, command_line, positive, whole
 from keras_gates.introspect import plots
 
 CELLS = ("simple", "clockwork", "gru", "lstm", "peephole", "coupled")

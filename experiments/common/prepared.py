@@ -3,7 +3,7 @@
 import difflib
 import sys
 
-from experiments.errors import InputError
+from experiments.common.errors import InputError
 
 
 def builder(name):

@@ -7,9 +7,9 @@ import importlib.metadata
 import json
 from pathlib import Path
 
-from experiments.data import prepared
-from experiments.data.splits import position, split
-from experiments.errors import InputError
+from experiments.common import prepared
+from experiments.common.errors import InputError
+from experiments.common.splits import position, split
 
 POLARITY = ("negative", "positive")
 FORMATS = (".csv", ".tsv", ".jsonl")

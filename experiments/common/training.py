@@ -25,9 +25,9 @@ import numpy as np
 import tensorflow as tf
 
 import keras_gates
-from experiments import report
-from experiments.data.batches import Batches
-from experiments.errors import InputError, sentence_of
+from experiments.common import report
+from experiments.common.batches import Batches
+from experiments.common.errors import InputError, sentence_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _train(task, prepare, options, folder, config):
 
 
 def _trace(run, texts):
-    from experiments import inspect  # which builds on every task, and so on this module
+    from experiments.inspect import __main__ as inspect  # which builds on every task, and so on this module
 
     inspect.look(run, texts, run / "inspection")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.data.tagged import PARTS, Corpus, Tagged
-from experiments.errors import InputError
+from experiments.common.errors import InputError
+from experiments.tagging.data.tagged import PARTS, Corpus, Tagged
 
 TAGS = (
     "white space",

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 import keras_gates
-from experiments.errors import InputError, sentence_of
+from experiments.common.errors import InputError, sentence_of
 
 BAD_INPUT, INTERRUPTED = 2, 130
 

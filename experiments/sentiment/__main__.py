@@ -7,11 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments import models, report, training
-from experiments.data import reviews, words
-from experiments.data.batches import Batches, pad
-from experiments.errors import InputError
-from experiments.options import Parser, command_line, training_parser, whole
+from experiments.common import recurrent as models
+from experiments.common import report, training, words
+from experiments.common.batches import Batches, pad
+from experiments.common.errors import InputError
+from experiments.common.options import Parser, command_line, training_parser, whole
+from experiments.sentiment import data as reviews
 
 TASK = "sentiment"
 EVALUATION_BATCH = 256

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from experiments.data.tagged import PARTS, corpus_of
-from experiments.errors import InputError
+from experiments.common.errors import InputError
+from experiments.tagging.data.tagged import PARTS, corpus_of
 
 FILES = ("train", "dev", "test")
 SUFFIXES = (".conll", ".txt", ".tsv", ".conllu")

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_gates
-from experiments import models
+from experiments.common import recurrent as models
 
 PACKAGE = "experiments"
 PADDING = ""  # no word and no character is the empty string

@@ -1,1 +1,0 @@
-"""Corpora in, batches out. Nothing here knows a model."""

@@ -1,0 +1,1 @@
+"""Reversing a sequence by looking at it: attention that can be checked."""

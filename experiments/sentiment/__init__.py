@@ -1,0 +1,1 @@
+"""The sentiment of a text, or any label: many-to-one."""

@@ -1,0 +1,1 @@
+"""A tag for every element of a sequence: many-to-many."""
