@@ -23,7 +23,7 @@ pytest.importorskip("starlette")
 import websockets
 
 import keras_gates
-from experiments import serve
+from experiments.serve import __main__ as serve
 from experiments.tagging import network as taggers
 
 if keras.backend.backend() != "tensorflow":

@@ -240,7 +240,7 @@ async def page(request):
     return HTMLResponse(PAGE)
 
 
-PAGE = (Path(__file__).parent / "serve.html").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 
 
 def application(path):
