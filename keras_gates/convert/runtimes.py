@@ -6,8 +6,6 @@ from its tokens on, for neither runtime has TensorFlow's string operations.
 
 import contextlib
 import functools
-import os
-import pathlib
 import tempfile
 
 import keras
@@ -15,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_gates._arguments import check_choice, check_size
+from keras_gates._files import check_free, written_whole
 from keras_gates.cells.gru import GRUCell
 from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
 from keras_gates.cells.simple import SimpleRNNCell
@@ -33,7 +32,7 @@ from keras_gates.serving.endpoints import (
     step_function,
     tokenizer_of,
 )
-from keras_gates.serving.saved_model import check_exportable, check_free
+from keras_gates.serving.saved_model import check_exportable
 
 ENDPOINTS = ("serve", "step")
 
@@ -83,7 +82,8 @@ def to_litert(model, path, endpoint="serve", time=None, batch_size=1):
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"LiteRT has no operation for a part of {model.name!r}: {reason}") from error
-    _write(path, converted)
+    with written_whole(path, "model") as partial:
+        partial.write_bytes(converted)
 
 
 def _fixed(shape, batch_size, time):
@@ -115,20 +115,6 @@ def _unrolled(model):
             return run(inner, tensors)
 
     return serve, inputs
-
-
-def _write(path, content):
-    """Write a file beside its path and rename it when it is whole."""
-    path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.rename(path)
-    except OSError as error:
-        raise OSError(f"The model could not be written to {path}: {error.strerror}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 # -- ONNX
@@ -180,7 +166,9 @@ def to_onnx(model, path, endpoint="serve", native=True):
         value_info(f"{name}_after" if name in inputs else name, outputs[name]) for name in sorted(outputs)
     ]
     given = [value_info(name, spec) for name, spec in zip(inputs, specs, strict=True)]
-    _write(path, model_of(graph_of(translator, "keras_gates", given, told)).SerializeToString())
+    content = model_of(graph_of(translator, "keras_gates", given, told)).SerializeToString()
+    with written_whole(path, "model") as partial:
+        partial.write_bytes(content)
 
 
 def _identity(inner, outer):

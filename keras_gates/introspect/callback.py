@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_gates._files import written_whole
 from keras_gates.introspect.gradients import gradient_flow
 from keras_gates.introspect.statistics import summary
 from keras_gates.introspect.tracing import trace
@@ -82,11 +83,11 @@ def _ends(norms):
 
 
 def write_rows(path, rows):
-    """Write dicts with the same keys as a CSV file, beside it first, so that it is never half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    """Write dicts with the same keys as a CSV file; a former file at `path` is replaced as a whole."""
+    with (
+        written_whole(path, "table", replace=True) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    beside.replace(path)

@@ -5,14 +5,11 @@ TensorFlow is imported by the functions that need it, so that `import keras_gate
 
 import contextlib
 import json
-import os
-import pathlib
-import shutil
-import tempfile
 
 import keras
 
 from keras_gates._arguments import check_choice
+from keras_gates._files import check_free, write_digests, written_whole
 from keras_gates._version import __version__
 from keras_gates.introspect.sweep import UnreadableModelError, recurrent_layers
 from keras_gates.serving.endpoints import (
@@ -81,10 +78,11 @@ def export(model, path, endpoints=None, metadata=None):
                 raise
             doors.absent[endpoint] = str(error)
     about.update(endpoints=doors.described, absent=doors.absent)
-    with written_whole(path) as folder:
-        doors.archive.write_out(folder, verbose=False)
-        (pathlib.Path(folder) / "metadata.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        (pathlib.Path(folder) / "README.txt").write_text(readme(about), encoding="utf-8")
+    with written_whole(path, "model") as folder:
+        _write_graph(doors.archive, folder)
+        (folder / "metadata.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        write_digests(folder)  # before README.txt: `load` does not read it, and notes may be added to it
+        (folder / "README.txt").write_text(readme(about), encoding="utf-8")
 
 
 def load(path):
@@ -136,14 +134,6 @@ def _layers_within(layer):
     for child in [*getattr(layer, "layers", []), *inner]:
         if isinstance(child, keras.Layer):
             yield from _layers_within(child)
-
-
-def check_free(path):
-    """The path, or a FileExistsError if something stands there."""
-    path = pathlib.Path(path)
-    if os.path.lexists(path):
-        raise FileExistsError(f"{path} exists already: give a path where nothing stands.")
-    return path
 
 
 def _check_endpoints(endpoints):
@@ -223,30 +213,12 @@ def _about(model, metadata):
         raise TypeError(f"`metadata` must be a dict that JSON can hold; got {metadata!r}.") from error
 
 
-@contextlib.contextmanager
-def written_whole(path):
-    """A new folder beside `path` to write in, which becomes `path` at the end, or disappears.
-
-    Raises:
-        OSError: it could not be written: one sentence that gives `path` and the reason.
-    """
+def _write_graph(archive, folder):
+    """Write the SavedModel of an archive; an error of TensorFlow's file system becomes an OSError."""
     import tensorflow as tf
 
-    folder = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        os.chmod(folder, 0o755)
-        yield folder
-        os.rename(folder, path)
-    except (OSError, tf.errors.OpError) as error:
-        raise OSError(f"The model could not be written to {path}: {_reason(error)}.") from error
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _reason(error):
-    """Why a file could not be written; TensorFlow puts it behind a path and before its operation."""
-    message = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    return message.rpartition("; ")[2].partition(" [Op:")[0]
+        archive.write_out(folder, verbose=False)
+    except tf.errors.OpError as error:
+        # TensorFlow puts the reason behind the path and before the name of its operation
+        raise OSError(str(error).splitlines()[0].rpartition("; ")[2].partition(" [Op:")[0]) from error
