@@ -1,7 +1,15 @@
 """Gated recurrent cells for Keras 3 that can be checked, opened and shipped."""
 
 from keras_gates._version import __version__
-from keras_gates.attention.cells import AttentionCell
+from keras_gates.attention import (
+    AdditiveAttention,
+    Attention,
+    AttentionCell,
+    BahdanauCell,
+    DotAttention,
+    GeneralAttention,
+    LuongCell,
+)
 from keras_gates.cells.base import GatedCell, cell_classes
 from keras_gates.cells.clockwork import ClockworkCell
 from keras_gates.cells.depth_gated import DepthGatedLSTMCell
@@ -26,6 +34,7 @@ from keras_gates.cells.slstm import SLSTMCell
 from keras_gates.cells.wrappers import ResidualCell, WrapperCell, ZoneoutCell
 from keras_gates.introspect import gradient_flow, trace
 from keras_gates.kernels import use_kernels
+from keras_gates.layers import earlier as _earlier  # noqa: F401  names that old files contain
 from keras_gates.layers.attention import AttentionRNN
 from keras_gates.layers.by_name import (
     GRU,
@@ -66,9 +75,12 @@ __all__ = [
     "ODYSSEY",
     "RNN",
     "SLSTM",
+    "AdditiveAttention",
+    "Attention",
     "AttentionCell",
     "AttentionPooling",
     "AttentionRNN",
+    "BahdanauCell",
     "Clockwork",
     "ClockworkCell",
     "CoupledLSTM",
@@ -77,10 +89,12 @@ __all__ = [
     "CoupledPeepholeLSTMCell",
     "DepthGatedLSTM",
     "DepthGatedLSTMCell",
+    "DotAttention",
     "FullGateRecurrenceLSTM",
     "FullGateRecurrenceLSTMCell",
     "GRUCell",
     "GatedCell",
+    "GeneralAttention",
     "IndRNN",
     "IndRNNCell",
     "JANETCell",
@@ -91,6 +105,7 @@ __all__ = [
     "LayerNormLSTMCell",
     "LayerNormSimpleRNN",
     "LayerNormSimpleRNNCell",
+    "LuongCell",
     "MinGRU",
     "MinGRUCell",
     "MinLSTM",

@@ -231,7 +231,7 @@ def test_what_cannot_be_converted_is_said(tmp_path):
         to_onnx(model, tmp_path / "model", "trace")
     inputs = keras.Input((None, 3))
     memory = keras.Input((None, 2))
-    decoder = keras_gates.AttentionRNN(keras_gates.AttentionCell(keras_gates.GRUCell(4)), name="decoder")
+    decoder = keras_gates.AttentionRNN(keras_gates.BahdanauCell(keras_gates.GRUCell(4)), name="decoder")
     looking = keras.Model([inputs, memory], decoder(inputs, memory=memory))
     with pytest.raises(ValueError, match="'decoder' looks at a memory in every step"):
         to_onnx(looking, tmp_path / "model")

@@ -182,14 +182,18 @@ def test_layers_are_found_in_models_wrappers_and_subclasses():
 
 def test_attention_shows_where_it_looked():
     layer = keras_gates.AttentionRNN(
-        keras_gates.AttentionCell(keras_gates.LSTMCell(UNITS)), return_sequences=True, name="decoder"
+        keras_gates.BahdanauCell(keras_gates.LSTMCell(UNITS)), return_sequences=True, name="decoder"
     )
     heard, memory = layers.Input((None, FEATURES)), layers.Input((None, 6))
     model = randomize(keras.Model([heard, memory], layer(heard, memory=memory)))
     seen = np.random.default_rng(8).normal(size=(BATCH, 9, 6)).astype("float32")
     shown = trace(model, [x, seen])["decoder"]
     assert set(shown) == {"i", "f", "g", "o", "alignment", "h", "c"}
-    np.testing.assert_allclose(shown["alignment"], layer.alignments(x, seen), rtol=0, atol=1e-6)
+    layer.cell.attention.attend_to(seen)
+    before = np.concatenate([np.zeros((BATCH, 1, UNITS)), shown["h"][:, :-1]], axis=1).astype("float32")
+    for t in range(TIME):
+        _, alignment = layer.cell.attention.look(before[:, t])
+        np.testing.assert_allclose(shown["alignment"][:, t], alignment, rtol=0, atol=1e-6)
     np.testing.assert_allclose(shown["h"], model([x, seen]), rtol=0, atol=1e-6)
 
 

@@ -19,6 +19,7 @@ from keras import ops
 import keras_gates
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, whole
+from keras_gates.attention import ATTENTIONS
 
 SYMBOLS, LENGTHS, PADDING = 8, (4, 8), 0
 START = SYMBOLS + 1  # what the decoder hears before its first symbol
@@ -60,11 +61,9 @@ def draw(count, seed):
 
 @dataclass(frozen=True)
 class Reverser:
-    """The model from (sequences, heard) to logits, and what is needed to see where its decoder looks."""
+    """The model from (sequences, heard) to logits, and where its decoder looks."""
 
     model: keras.Model
-    decoder: keras_gates.AttentionRNN
-    to_decoder: keras.Model
 
     def accuracy(self, batch):
         """The fraction of symbols said right, each after the right one before it."""
@@ -73,11 +72,7 @@ class Reverser:
 
     def alignments(self, batch):
         """Where the decoder looks: (batch, step, position)."""
-        heard, memory, *states = self.to_decoder([batch.sequences, batch.heard])
-        mask = batch.sequences != PADDING
-        return np.array(
-            self.decoder.alignments(heard, memory, initial_state=states, memory_mask=mask), "float32"
-        )
+        return keras_gates.trace(self.model, [batch.sequences, batch.heard])["decoder"]["alignment"]
 
     def mirrored(self, batch):
         """The fraction of steps in which the decoder looks most at the mirrored position."""
@@ -96,14 +91,14 @@ def build(score, hard, units=32):
     )
     mean = keras.layers.GlobalAveragePooling1D()(memory, mask=there)
     state = keras.layers.Dense(units, activation="tanh")(mean)
-    cell = keras_gates.AttentionCell(keras_gates.GRUCell(units), score=score, hard=hard)
+    kind = keras_gates.BahdanauCell if score == "additive" else keras_gates.LuongCell
+    cell = kind(keras_gates.GRUCell(units), ATTENTIONS[score](hard=hard))
     states = [state, *(ops.zeros_like(state) for _ in cell.states[1:])]
     inputs = keras.layers.Embedding(START + 1, units)(heard)
-    decoder = keras_gates.AttentionRNN(cell, return_sequences=True)
+    decoder = keras_gates.AttentionRNN(cell, return_sequences=True, name="decoder")
     outputs = decoder(inputs, memory=memory, initial_state=states, memory_mask=there)
     logits = keras.layers.Dense(SYMBOLS + 1)(outputs)
-    both = [sequences, heard]
-    return Reverser(keras.Model(both, logits), decoder, keras.Model(both, [inputs, memory, *states]))
+    return Reverser(keras.Model([sequences, heard], logits))
 
 
 def train(score="general", hard=False, steps=300, batch_size=128, seed=1):
@@ -150,7 +145,7 @@ def parser():
         prog="python -m experiments.reversal",
         description="Train a decoder with attention to reverse sequences, and draw where it looks.",
     )
-    parser.add_argument("--score", choices=("additive", "dot", "general"), default="general")
+    parser.add_argument("--score", choices=tuple(ATTENTIONS), default="general")
     parser.add_argument("--hard", action="store_true", help="take one position instead of the sum")
     parser.add_argument("--steps", type=whole(1), default=300, help="training steps of 128 sequences each")
     parser.add_argument("--seed", type=whole(0), default=1, help="same seed, same result")

@@ -1,1 +1,23 @@
-"""What a cell looks at while it steps."""
+"""What a cell looks at while it steps: attention over a memory, and the cells that use it."""
+
+from keras_gates.attention.base import Attention
+from keras_gates.attention.cells import AttentionCell, BahdanauCell, LuongCell
+from keras_gates.attention.scores import (
+    ATTENTIONS,
+    AdditiveAttention,
+    DotAttention,
+    GeneralAttention,
+    ScoredAttention,
+)
+
+__all__ = [
+    "ATTENTIONS",
+    "AdditiveAttention",
+    "Attention",
+    "AttentionCell",
+    "BahdanauCell",
+    "DotAttention",
+    "GeneralAttention",
+    "LuongCell",
+    "ScoredAttention",
+]

@@ -1,8 +1,7 @@
 """A layer whose cell looks at a memory that is given with the sequences."""
 
-from keras_gates.attention.cells import AttentionCell
+from keras_gates.attention.base import Attention
 from keras_gates.cells.base import register
-from keras_gates.cells.wrappers import WrapperCell
 from keras_gates.layers.rnn import RNN
 
 
@@ -10,21 +9,23 @@ from keras_gates.layers.rnn import RNN
 class AttentionRNN(RNN):
     """`RNN` whose cell, or cells of a stack, look at a memory that is given with the sequences.
 
-        layer = AttentionRNN(AttentionCell(LSTMCell(64)), return_sequences=True)
+        layer = AttentionRNN(LuongCell(LSTMCell(64)), return_sequences=True)
         outputs = layer(sequences, memory=memory)
 
-    The cell is an `AttentionCell`, or has one inside: in a wrapper, or in a stack of cells. The memory
-    is an input of the layer like any other, so a model with it saves and loads.
+    The cell is an `AttentionCell`, or has one inside: in a wrapper, or in a stack of cells. (A cell of your
+    own needs no more than an attribute `attention`, an `Attention`.) The memory is an input of the layer like
+    any other, so a model with it saves and loads. `keras_gates.trace` of the model says where the cell
+    looked, under `alignment`.
 
     Args:
         cell, **kwargs: as in `keras.layers.RNN`.
 
     Call arguments:
         sequences: shape `(batch, time, features)`.
-        memory: what to look at, shape `(batch, J, size)`.
+        memory: what to look at, shape `(batch, positions, size)`.
         initial_state, training: as in `keras.layers.RNN`.
         mask: shape `(batch, time)`, false at padding; by default the mask that the sequences carry.
-        memory_mask: shape `(batch, J)`, false at padding; by default the mask that the memory carries.
+        memory_mask: shape `(batch, positions)`, false at padding; by default the mask of the memory.
 
     Raises:
         ValueError: no memory is given, or the cell has no `AttentionCell` inside.
@@ -32,18 +33,19 @@ class AttentionRNN(RNN):
 
     def __init__(self, cell, **kwargs):
         super().__init__(cell, **kwargs)
-        if not self._looking:
+        if not self._attentions():
             raise ValueError(f"`cell` of AttentionRNN must have an AttentionCell inside; got {self.cell!r}.")
 
-    @property
-    def _looking(self):
-        return [layer for layer in _inside(self.cell) if isinstance(layer, AttentionCell)]
+    def _attentions(self):
+        # A method, not a property: Keras would save the layers in a property a second time.
+        found = [getattr(cell, "attention", None) for cell in _inside(self.cell)]
+        return [attention for attention in found if isinstance(attention, Attention)]
 
     def build(self, sequences_shape, memory_shape=None, initial_state_shape=None):
         if memory_shape is None:
             raise ValueError("AttentionRNN needs a memory: call it as layer(sequences, memory=memory).")
-        for cell in self._looking:
-            cell.memory_size = memory_shape[-1]
+        for attention in self._attentions():
+            attention.memory_shape = memory_shape
         super().build(sequences_shape)
 
     def compute_output_shape(self, sequences_shape, memory_shape=None, initial_state_shape=None):
@@ -59,35 +61,17 @@ class AttentionRNN(RNN):
         memory_mask=None,
         training=False,
     ):
-        for cell in self._looking:
-            cell.attend_to(memory, memory_mask)
+        for attention in self._attentions():
+            attention.attend_to(memory, memory_mask)
         try:
             mask = sequences_mask if mask is None else mask
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         finally:
-            for cell in self._looking:
-                cell.forget()
-
-    def alignments(self, sequences, memory, **kwargs):
-        """Where the cell looked in each step, shape `(batch, time, J)`; arguments as of a call."""
-        probe = AttentionRNN(
-            _AlignmentCell(self.cell),
-            return_sequences=True,
-            go_backwards=self.go_backwards,
-            dtype=self.dtype_policy,
-        )
-        return probe(sequences, memory=memory, **kwargs)
+            for attention in self._attentions():
+                attention.forget()
 
 
 def _inside(cell):
     """A cell, and all cells inside it."""
     inner = getattr(cell, "cells", None) or [c for c in [getattr(cell, "cell", None)] if c is not None]
     return [cell, *(deeper for each in inner for deeper in _inside(each))]
-
-
-class _AlignmentCell(WrapperCell):
-    """A cell whose output is where the cell inside looked."""
-
-    def call_with_gates(self, inputs, states, training=False):
-        _, new_states, gates = super().call_with_gates(inputs, states, training)
-        return gates["alignment"], new_states, gates

@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from keras_gates._arguments import Configured, check_size, fresh, resolve
-from keras_gates.attention.cells import align
+from keras_gates.attention.scores import align
 from keras_gates.cells.base import register
 
 
