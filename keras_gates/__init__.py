@@ -63,7 +63,8 @@ from keras_gates.layers.by_name import (
     SimpleRNN,
     layer_of,
 )
-from keras_gates.layers.pooling import AttentionPooling
+from keras_gates.layers.joining import JoinSteps
+from keras_gates.layers.pooling import AttentionPooling, MaxPooling, MeanPooling
 from keras_gates.layers.rnn import RNN
 from keras_gates.migration import from_addons, from_keras
 from keras_gates.serving.saved_model import export, load
@@ -98,6 +99,7 @@ __all__ = [
     "IndRNN",
     "IndRNNCell",
     "JANETCell",
+    "JoinSteps",
     "LSTMCell",
     "LayerNormGRU",
     "LayerNormGRUCell",
@@ -106,6 +108,8 @@ __all__ = [
     "LayerNormSimpleRNN",
     "LayerNormSimpleRNNCell",
     "LuongCell",
+    "MaxPooling",
+    "MeanPooling",
     "MinGRU",
     "MinGRUCell",
     "MinLSTM",

@@ -12,7 +12,6 @@ onnxruntime = pytest.importorskip("onnxruntime")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("graphs are made with the TensorFlow backend", allow_module_level=True)
 
-from experiments.common import recurrent as models  # noqa: E402
 from keras_gates.convert.runtimes import to_litert, to_onnx  # noqa: E402
 
 NATIVE = {"lstm": "LSTM", "peephole": "LSTM", "coupled": "LSTM", "gru": "GRU", "simple": "RNN"}
@@ -191,8 +190,8 @@ def test_onnx_of_slices(cut, tmp_path):
 POOLINGS = [
     keras.layers.GlobalAveragePooling1D,
     keras_gates.AttentionPooling,
-    models.MaskedMeanPooling,
-    models.MaskedMaxPooling,
+    keras_gates.MeanPooling,
+    keras_gates.MaxPooling,
 ]
 
 

@@ -1,8 +1,8 @@
 """Models that an earlier version saved as `.keras`, with what they gave there.
 
 `tests/saved` was written by version 0.1.0 as it was before its modules moved into rooms: every layer by name,
-stacks, wrappers, attention (also in stacks and wrappers) and poolings, and a reader of texts,
-with random weights.
+stacks, wrappers, attention (also in stacks and wrappers) and poolings, a reader of texts and a tagger, with
+random weights. Nothing but `keras_gates` is imported to load them.
 """
 
 import pathlib
@@ -11,8 +11,6 @@ import keras
 import numpy as np
 import pytest
 
-import experiments.common.recurrent
-import experiments.common.words  # noqa: F401
 import keras_gates as kg
 
 SAVED = pathlib.Path(__file__).parent / "saved"
@@ -59,3 +57,11 @@ def test_a_model_of_texts_loads_and_gives_the_same():
     texts = keras.ops.convert_to_tensor(["a film to remember", "not a good film <br/> at all!"])
     with np.load(SAVED / "text.npz") as kept:
         np.testing.assert_allclose(model(texts), kept["output"], rtol=0, atol=ATOL)
+
+
+def test_a_tagger_of_words_loads_and_gives_the_same():
+    pytest.importorskip("tensorflow")
+    answer = load("tags")(keras.ops.convert_to_tensor([["a", "good", "film"], ["bad", "film", ""]]))
+    with np.load(SAVED / "tags.npz") as kept:
+        np.testing.assert_array_equal(answer["tags"].numpy().astype("U"), kept["tags"])
+        np.testing.assert_allclose(answer["probabilities"], kept["probabilities"], rtol=0, atol=ATOL)

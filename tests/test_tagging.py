@@ -507,7 +507,7 @@ print(json.dumps([[tag.decode() for tag in row] for row in tags]))
 LOAD = """
 import json, sys
 import keras, tensorflow as tf
-import experiments.tagging.network
+import keras_gates
 answer = keras.saving.load_model(sys.argv[1])(tf.constant(json.loads(sys.argv[2])))
 print(json.dumps([[tag.decode() for tag in row] for row in answer["tags"].numpy()]))
 """

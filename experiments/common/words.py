@@ -4,21 +4,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_gates.layers.text import standardize_words
+
 BATCH = 1024
-
-
-@keras.saving.register_keras_serializable(package="experiments")
-def standardize(texts):
-    """Lower case, no markup, apostrophes closed up, one space for all else between letters and digits."""
-    texts = tf.strings.lower(texts, encoding="utf-8")
-    texts = tf.strings.regex_replace(texts, r"<[^>]*>", " ")
-    texts = tf.strings.regex_replace(texts, r"['’]", "")
-    return tf.strings.regex_replace(texts, r"[^\pL\pM\pN]+", " ")
 
 
 def vectorizer(texts, vocabulary):
     """A `TextVectorization` that knows the `vocabulary` most frequent words of the texts."""
-    layer = keras.layers.TextVectorization(max_tokens=vocabulary, standardize=standardize, name="words")
+    layer = keras.layers.TextVectorization(max_tokens=vocabulary, standardize=standardize_words, name="words")
     layer.adapt(tf.data.Dataset.from_tensor_slices(texts).batch(BATCH))
     return layer
 

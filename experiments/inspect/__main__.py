@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import keras_gates
-from experiments.common import highlight, training, words
+from experiments.common import highlight, training
 from experiments.common.batches import pad
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line
@@ -23,6 +23,7 @@ from experiments.tagging import __main__ as tagging
 from experiments.tagging.data import python_source
 from experiments.tagging.network import PADDING
 from keras_gates import introspect
+from keras_gates.layers.text import standardize_words
 
 LONGEST = 1500  # characters of a text that are shown
 MAPPED = 100  # steps in a picture of gates
@@ -65,7 +66,7 @@ class Reading(NamedTuple):
 
 def read_reviews(model, config, texts):
     """Words, and after each of them how probable the last label is, had the text ended there."""
-    cleaned = words.standardize(np.array(texts, object)).numpy()
+    cleaned = standardize_words(np.array(texts, object)).numpy()
     tokens = [text.decode().split() for text in cleaned]
     if not all(tokens):
         raise InputError(f"There is no word in the text {texts[tokens.index([])]!r}.")

@@ -13,6 +13,7 @@ from experiments.common.batches import Batches, pad
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, training_parser, whole
 from experiments.sentiment import data as reviews
+from keras_gates.layers.text import AtLeastOneStep
 
 TASK = "sentiment"
 EVALUATION_BATCH = 256
@@ -69,7 +70,7 @@ def network(vocabulary, labels, options):
 def serving(model, vectorizer):
     """The model from raw texts (batch,) to the probability of each label (batch, labels)."""
     texts = keras.Input((), dtype="string", name="texts")
-    logits = model(models.AtLeastOneStep(name="at_least_one_step")(vectorizer(texts)))
+    logits = model(AtLeastOneStep(name="at_least_one_step")(vectorizer(texts)))
     return keras.Model(texts, keras.layers.Softmax(name="probabilities")(logits), name=TASK)
 
 

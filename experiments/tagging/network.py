@@ -1,13 +1,12 @@
 """The networks that tag sequences: from raw strings to logits, and from there to the names of tags."""
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 import keras_gates
 from experiments.common import recurrent as models
+from keras_gates.layers.text import TagNames, UniqueStrings
 
-PACKAGE = "experiments"
 PADDING = ""  # no word and no character is the empty string
 
 
@@ -33,7 +32,7 @@ def word_network(vocabulary, alphabet, tags, options):
     features = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1))(features)
     if alphabet is not None:
         spelling = _spelling(words, alphabet, options)
-        features = Beside(name="form_and_characters")([features, spelling])
+        features = keras_gates.JoinSteps(name="form_and_characters")([features, spelling])
     return _tagger(words, features, tags, options)
 
 
@@ -71,51 +70,8 @@ def _spelling(words, alphabet, options):
 
     Every distinct word of the batch is read once, wherever it stands.
     """
-    distinct, positions = Distinct(name="distinct_words")(words)
+    distinct, positions = UniqueStrings(name="distinct_words")(words)
     features = _characters(distinct, alphabet, options.character_embedding)
     cell = keras_gates.cell_classes()[options.cell](options.character_units)
     spelling = keras.layers.Bidirectional(keras_gates.RNN(cell), name="spelling")(features)
     return ops.take(spelling, positions, axis=0)
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class Distinct(keras.layers.Layer):
-    """Strings of any shape -> the distinct ones (number,), and where among them each is, in that shape."""
-
-    def call(self, strings):
-        distinct, positions = tf.unique(tf.reshape(strings, [-1]))
-        return distinct, tf.reshape(positions, tf.shape(strings))
-
-    def compute_output_spec(self, strings):
-        return keras.KerasTensor((None,), "string"), keras.KerasTensor(strings.shape, "int32")
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class Beside(keras.layers.Concatenate):
-    """Features of the same steps side by side, masked where the first are.
-
-    Keras' own layer takes a step for real if any of its inputs does, and one without a mask always does.
-    """
-
-    def compute_mask(self, inputs, mask=None):
-        return mask[0] if mask else None
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class TagNames(keras.layers.Layer):
-    """Logits (batch, time, tags) -> the name of the most probable tag (batch, time), "" where masked."""
-
-    def __init__(self, tags, **kwargs):
-        super().__init__(**kwargs)
-        self.tags = list(tags)
-        self.supports_masking = True
-
-    def call(self, logits, mask=None):
-        names = tf.gather(self.tags, tf.argmax(logits, axis=-1))
-        return names if mask is None else tf.where(mask, names, PADDING)
-
-    def compute_output_spec(self, logits, mask=None):
-        return keras.KerasTensor(logits.shape[:-1], "string")
-
-    def get_config(self):
-        return {**super().get_config(), "tags": self.tags}

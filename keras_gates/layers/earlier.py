@@ -5,6 +5,9 @@ import keras
 from keras_gates._arguments import deserialize_values
 from keras_gates.attention.cells import BahdanauCell, LuongCell
 from keras_gates.attention.scores import ATTENTIONS
+from keras_gates.layers.joining import JoinSteps
+from keras_gates.layers.pooling import MaxPooling, MeanPooling
+from keras_gates.layers.text import AtLeastOneStep, TagNames, UniqueStrings, standardize_words
 
 
 class AttentionCell:
@@ -58,4 +61,23 @@ class _AttentionUntilLoaded:
         self.__class__ = self.current  # its weights were among those of the cell, which Keras loads first
 
 
-keras.saving.get_custom_objects().update({"keras_gates>AttentionCell": AttentionCell})
+class Beside:
+    """What `JoinSteps` was: a `keras.layers.Concatenate`, whose `axis` was always the last."""
+
+    @classmethod
+    def from_config(cls, config):
+        return JoinSteps(**{name: value for name, value in config.items() if name != "axis"})
+
+
+keras.saving.get_custom_objects().update(
+    {
+        "keras_gates>AttentionCell": AttentionCell,
+        "experiments>AtLeastOneStep": AtLeastOneStep,
+        "experiments>Beside": Beside,
+        "experiments>Distinct": UniqueStrings,
+        "experiments>MaskedMaxPooling": MaxPooling,
+        "experiments>MaskedMeanPooling": MeanPooling,
+        "experiments>TagNames": TagNames,
+        "experiments>standardize": standardize_words,
+    }
+)

@@ -1,14 +1,14 @@
-"""Pooling over time, one step after the other: the mean, or the largest values, of all steps so far.
+"""Pooling over time: one vector for a sequence, whole or as the sequence grows.
 
-A layer that pools says how it goes on by a method `running(inputs, before, mask)`:
+A layer that pools can also go one step at a time, by a method `pool_step(inputs, carried, mask)`:
 
     inputs: the features of one step, shape `(batch, features)`.
-    before: what it carries from step to step, a dict of tensors `(batch, …)` by name; before the first step
+    carried: what it carries from step to step, a dict of tensors `(batch, …)` by name; before the first step
         empty, or all zeros.
     mask: None, or of shape `(batch,)`: a step that does not count changes nothing.
 
-It returns the pooled features of all steps so far, and what it carries on. Keras' own two layers, which have
-no such method, are here.
+It returns the pooled features of all steps so far, and what it carries on. For Keras' own two layers, which
+have no such method, it is here.
 """
 
 import keras
@@ -19,47 +19,118 @@ from keras_gates.attention.scores import align
 from keras_gates.cells.base import register
 
 
-def running_of(layer):
-    """The function `running(inputs, before, mask)` of a layer that pools over time, or None."""
+def pool_step_of(layer):
+    """The function `pool_step(inputs, carried, mask)` of a layer that pools over time, or None."""
     of_keras = {
-        keras.layers.GlobalAveragePooling1D: _mean_of_keras,
-        keras.layers.GlobalMaxPooling1D: _max_of_keras,
+        keras.layers.GlobalAveragePooling1D: _keras_mean_step,
+        keras.layers.GlobalMaxPooling1D: _keras_max_step,
     }
     if type(layer) not in of_keras:
-        own = getattr(layer, "running", None)
+        own = getattr(layer, "pool_step", None)
         return own if callable(own) else None  # somebody else's attribute may have the name
-    usual = layer.data_format == "channels_last" and not layer.keepdims
-    return of_keras[type(layer)] if usual else None
+    supported = layer.data_format == "channels_last" and not layer.keepdims
+    return of_keras[type(layer)] if supported else None
 
 
-def _mean_of_keras(inputs, before, mask):
-    _, after = running_mean(inputs, before, mask)
-    return after["sum"] / after["count"], after  # NaN as long as no step counts
+def _keras_mean_step(inputs, carried, mask):
+    _, carried = _mean_step(inputs, carried, mask)
+    return carried["sum"] / carried["count"], carried  # NaN as long as no step counts
 
 
-def _max_of_keras(inputs, before, mask):
-    return running_max(inputs, before, None)  # Keras' layer takes padding for real
+def _keras_max_step(inputs, carried, mask):
+    return _max_step(inputs, carried, None)  # Keras' layer takes padding for real
 
 
-def running_mean(inputs, before, mask):
-    """`running` of the mean; zero as long as no step counts."""
+def _mean_step(inputs, carried, mask):
     one = ops.ones_like(inputs[:, :1])
     counts = one if mask is None else ops.cast(mask, inputs.dtype)[:, None]
-    after = {"count": before.get("count", 0) + counts, "sum": before.get("sum", 0) + inputs * counts}
-    return after["sum"] / ops.maximum(after["count"], one), after
+    inputs = inputs if mask is None else ops.where(mask[:, None], inputs, 0)
+    carried = {"count": carried.get("count", 0) + counts, "sum": carried.get("sum", 0) + inputs}
+    return carried["sum"] / ops.maximum(carried["count"], one), carried
 
 
-def running_max(inputs, before, mask):
-    """`running` of the largest values; zero as long as no step counts."""
+def _max_step(inputs, carried, mask):
     one = ops.ones_like(inputs[:, :1])
-    begun, largest = before.get("begun", ops.zeros_like(one)), before.get("largest", ops.zeros_like(inputs))
+    begun, largest = carried.get("begun", ops.zeros_like(one)), carried.get("largest", ops.zeros_like(inputs))
     counts = ops.ones_like(one, dtype="bool") if mask is None else mask[:, None]
     largest = ops.where(counts, ops.where(begun > 0, ops.maximum(largest, inputs), inputs), largest)
     return largest, {"begun": ops.where(counts, one, begun), "largest": largest}
 
 
+class Pooling(Configured, keras.layers.Layer):
+    """Base of the layers that pool over time: they use the mask of their inputs, and pass none on.
+
+    A subclass writes `call` and `pool_step`.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+
 @register()
-class AttentionPooling(Configured, keras.layers.Layer):
+class MeanPooling(Pooling):
+    """The mean of every feature over the steps that count; zero where none does.
+
+    `keras.layers.GlobalAveragePooling1D` gives NaN there.
+
+    Args:
+        **kwargs: of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: shape `(batch, time, features)`.
+        mask: shape `(batch, time)`, false at padding; by default the mask that the inputs carry.
+
+    Returns:
+        The means, shape `(batch, features)`.
+    """
+
+    def call(self, inputs, mask=None):
+        if mask is None:
+            return ops.mean(inputs, axis=1)
+        mask = ops.cast(mask, "bool")[..., None]
+        count = ops.sum(ops.cast(mask, inputs.dtype), axis=1)
+        return ops.sum(ops.where(mask, inputs, 0), axis=1) / ops.maximum(count, 1)
+
+    def pool_step(self, inputs, carried, mask):
+        """The pooled steps so far, one step further: see `keras_gates.layers.pooling`."""
+        return _mean_step(inputs, carried, mask)
+
+
+@register()
+class MaxPooling(Pooling):
+    """The largest value of every feature over the steps that count; zero where none does.
+
+    `keras.layers.GlobalMaxPooling1D` lets padding count.
+
+    Args:
+        **kwargs: of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: shape `(batch, time, features)`.
+        mask: shape `(batch, time)`, false at padding; by default the mask that the inputs carry.
+
+    Returns:
+        The largest values, shape `(batch, features)`.
+    """
+
+    def call(self, inputs, mask=None):
+        if mask is None:
+            return ops.max(inputs, axis=1)
+        mask = ops.cast(mask, "bool")
+        largest = ops.max(ops.where(mask[..., None], inputs, -float("inf")), axis=1)
+        return ops.where(ops.any(mask, axis=1)[:, None], largest, 0)
+
+    def pool_step(self, inputs, carried, mask):
+        """The pooled steps so far, one step further: see `keras_gates.layers.pooling`."""
+        return _max_step(inputs, carried, mask)
+
+
+@register()
+class AttentionPooling(Pooling):
     r"""A sequence in one vector: the mean of its steps, weighted by a learned attention.
 
         e_t = v · tanh(W h_t + b)        α = softmax(e)        y = Σ_t α_t h_t
@@ -88,7 +159,6 @@ class AttentionPooling(Configured, keras.layers.Layer):
         self.units = None if units is None else check_size("units", units)
         self.return_alignments = return_alignments
         self.kernel_initializer = resolve("kernel_initializer", kernel_initializer)
-        self.supports_masking = True
 
     def build(self, input_shape):
         features = input_shape[-1]
@@ -112,14 +182,14 @@ class AttentionPooling(Configured, keras.layers.Layer):
         inner = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
         return ops.sum(inner * self.score_kernel, axis=-1)
 
-    def running(self, inputs, before, mask):
+    def pool_step(self, inputs, carried, mask):
         """The pooled steps so far, one step further: see `keras_gates.layers.pooling`."""
         score = self._scores(inputs)[:, None]
         score = ops.cast(score, keras.backend.result_type(score.dtype, "float32"))
         zero = ops.zeros_like(score)
-        highest, weight = before.get("highest", zero), before.get("weight", zero)
-        total = before.get("sum", ops.zeros_like(inputs))
-        # Weights and sum are those of α over e^highest, so that nothing overflows.
+        highest, weight = carried.get("highest", zero), carried.get("weight", zero)
+        total = carried.get("sum", ops.zeros_like(inputs))
+        # Weights and sum are those of α divided by e^highest, so that nothing overflows.
         new_highest = ops.where(weight > 0, ops.maximum(highest, score), score)
         shrink = ops.where(weight > 0, ops.exp(highest - new_highest), zero)
         new = ops.exp(score - new_highest)
@@ -131,9 +201,6 @@ class AttentionPooling(Configured, keras.layers.Layer):
         if mask is not None:
             old = {"highest": highest, "weight": weight, "sum": total}
             after = {name: ops.where(mask[:, None], after[name], old[name]) for name in after}
-        # e^0 of the highest is among the weights, so that any is at least one
+        # The highest itself weighs e^0, so that the sum of the weights is at least one.
         pooled = after["sum"] / ops.cast(ops.maximum(after["weight"], 1), total.dtype)
         return pooled, after
-
-    def compute_mask(self, inputs, mask=None):
-        return None

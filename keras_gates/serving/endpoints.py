@@ -24,7 +24,7 @@ from keras_gates.introspect.sweep import (
     where_step,
 )
 from keras_gates.introspect.tracing import by_level
-from keras_gates.layers.pooling import running_of
+from keras_gates.layers.pooling import pool_step_of
 from keras_gates.layers.rnn import RNN
 
 
@@ -164,7 +164,7 @@ class Stepper:
         self.tokenizer = tokenizer_of(model)
         self.model, made = opened_in_time(model, self.tokenizer)
         self.layers = recurrent_layers(self.model)
-        self.pools = layers_by_place(self.model, lambda layer: running_of(layer) is not None)
+        self.pools = layers_by_place(self.model, lambda layer: pool_step_of(layer) is not None)
         self.inputs = self._specified_inputs()
         self.carried = self._tried_out(made)
         if self.tokenizer is not None:
@@ -291,7 +291,7 @@ def pool_one_step(place, layer, before, after, inputs, mask=None):
     """Stands in for a layer that pools over time: the only step of `inputs`, beside the states `before`."""
     prefix = identifier(place, "")
     carried = {name[len(prefix) :]: state for name, state in before.items() if name.startswith(prefix)}
-    pooled, carried = running_of(layer)(inputs[:, 0], carried, None if mask is None else mask[:, 0])
+    pooled, carried = pool_step_of(layer)(inputs[:, 0], carried, None if mask is None else mask[:, 0])
     carried = {identifier(place, name): state for name, state in carried.items()}
     _check_called_once(layer, carried, after)
     after.update(carried)

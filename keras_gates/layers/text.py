@@ -1,0 +1,77 @@
+"""What a model that takes raw strings holds beside Keras' own layers of text. These need TensorFlow."""
+
+import keras
+from keras import layers, ops
+
+from keras_gates._arguments import Configured
+from keras_gates.cells.base import PACKAGE, register
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+def standardize_words(texts):
+    """Lower case, no markup, apostrophes closed up, one space for all else between letters and digits.
+
+    For `keras.layers.TextVectorization(standardize=standardize_words)`.
+
+    Args:
+        texts: a string tensor of any shape, in UTF-8.
+
+    Returns:
+        A string tensor of the same shape.
+    """
+    import tensorflow as tf
+
+    texts = tf.strings.lower(texts, encoding="utf-8")
+    texts = tf.strings.regex_replace(texts, r"<[^>]*>", " ")
+    texts = tf.strings.regex_replace(texts, r"['’]", "")
+    return tf.strings.regex_replace(texts, r"[^\pL\pM\pN]+", " ")
+
+
+@register()
+class AtLeastOneStep(layers.Layer):
+    """Ids `(batch, time)`, with one step of padding, 0, if there is no step: no text may hold any word."""
+
+    def call(self, ids):
+        missing = ops.maximum(1 - ops.shape(ids)[1], 0)
+        return ops.concatenate([ids, ops.zeros((ops.shape(ids)[0], missing), ids.dtype)], axis=1)
+
+    def compute_output_spec(self, ids):
+        return keras.KerasTensor((ids.shape[0], None), ids.dtype)
+
+
+@register()
+class UniqueStrings(layers.Layer):
+    """Strings of any shape to the unique ones, `(number,)`, and where among them each is, in that shape."""
+
+    def call(self, strings):
+        import tensorflow as tf
+
+        unique, positions = tf.unique(tf.reshape(strings, [-1]))
+        return unique, tf.reshape(positions, tf.shape(strings))
+
+    def compute_output_spec(self, strings):
+        return keras.KerasTensor((None,), "string"), keras.KerasTensor(strings.shape, "int32")
+
+
+@register()
+class TagNames(Configured, layers.Layer):
+    """Logits `(batch, time, tags)` to the name of the most probable tag, `(batch, time)`; "" where masked.
+
+    Args:
+        tags: the names, in the order of the logits.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, tags, **kwargs):
+        super().__init__(**kwargs)
+        self.tags = list(tags)
+        self.supports_masking = True
+
+    def call(self, logits, mask=None):
+        import tensorflow as tf
+
+        names = tf.gather(self.tags, tf.argmax(logits, axis=-1))
+        return names if mask is None else tf.where(mask, names, "")
+
+    def compute_output_spec(self, logits, mask=None):
+        return keras.KerasTensor(logits.shape[:-1], "string")
