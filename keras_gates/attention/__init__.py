@@ -8,6 +8,7 @@ from keras_gates.attention.scores import (
     DotAttention,
     GeneralAttention,
     ScoredAttention,
+    align,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "GeneralAttention",
     "LuongCell",
     "ScoredAttention",
+    "align",
 ]
