@@ -5,9 +5,10 @@
 takes every cell of the table in `laws.py` through a sequence in `keras.layers.RNN` and in `keras_gates.RNN`,
 with given weights, initial states and a mask with holes, and then through one step of `fit`. Outputs, final
 states and the weights after the step (which are the gradients) are written to OUT.npz under the cell's name.
-`test_backends.py` compares them.
+`test_backends.py` compares them, and the outputs of attention, of poolings and of what joins steps.
 """
 
+import itertools
 import sys
 
 import keras
@@ -16,8 +17,11 @@ from laws import RNNS, ROWS
 from problem import FEATURES, TIME, named
 
 import keras_gates
+from keras_gates.attention import ATTENTIONS
 
 MAIN = [row for row in ROWS if row.every_law]
+CELLS = keras_gates.BahdanauCell, keras_gates.LuongCell
+POOLINGS = keras_gates.MeanPooling, keras_gates.MaxPooling, keras_gates.AttentionPooling
 
 
 def forward(row, rnn):
@@ -59,6 +63,40 @@ def after_one_step(row):
     return found
 
 
+def attention():
+    """Every attention in both cells, soft and hard, over a memory with NaN in its padding."""
+    rng = np.random.default_rng(7)
+    x, memory = (rng.normal(size=shape).astype("float32") for shape in ((3, 5, 4), (3, 6, 4)))
+    there = np.arange(6) < np.array([[6], [2], [0]])
+    memory = np.where(there[..., None], memory, np.float32(np.nan))
+    found = {}
+    for cell, score, hard in itertools.product(CELLS, ATTENTIONS, (False, True)):
+        looking = cell(keras_gates.GRUCell(4), ATTENTIONS[score](hard=hard))
+        layer = keras_gates.AttentionRNN(looking, return_sequences=True)
+        layer.build(x.shape, memory.shape)
+        layer.set_weights([rng.normal(size=w.shape).astype("float32") for w in layer.get_weights()])
+        outputs = layer(x, memory=memory, memory_mask=there)
+        found[f"{cell.__name__}/{score}/{hard}"] = keras.ops.convert_to_numpy(outputs)
+    return found
+
+
+def pooling():
+    """Every pooling, whole and after the last of its steps, and what joins steps; NaN in the padding."""
+    rng = np.random.default_rng(8)
+    x, there = rng.normal(size=(3, 5, 4)).astype("float32"), np.arange(5) < np.array([[5], [2], [0]])
+    x = np.where(there[..., None], x, np.float32(np.nan))
+    found = {"join": keras_gates.JoinSteps()([x, np.ones((3, 2), "float32")])}
+    for kind in POOLINGS:
+        layer, carried = kind(), {}
+        layer.build(x.shape)
+        layer.set_weights([rng.normal(size=w.shape).astype("float32") for w in layer.get_weights()])
+        x_t, there_t = (keras.ops.convert_to_tensor(array.swapaxes(0, 1)) for array in (x, there))
+        for t in range(5):
+            found[f"{kind.__name__}/step"], carried = layer.pool_step(x_t[t], carried, there_t[t])
+        found[f"{kind.__name__}/whole"] = layer(x, mask=keras.ops.convert_to_tensor(there))
+    return {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
+
+
 def answers():
     """Everything there is to compare, by the names of cell and array."""
     found = {}
@@ -66,6 +104,8 @@ def answers():
         for rnn in RNNS:
             found |= {f"{row}/{rnn}/{name}": value for name, value in forward(row, RNNS[rnn]).items()}
         found |= {f"{row}/{name}": value for name, value in after_one_step(row).items()}
+    for what in (attention, pooling):
+        found |= {f"{what.__name__}/{name}": value for name, value in what().items()}
     return found
 
 

@@ -94,11 +94,11 @@ def assert_equal_answers(row, ours, theirs):
         np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("row", MAIN, ids=str)
+@pytest.mark.parametrize("row", [*MAIN, "attention", "pooling"], ids=str)
 def test_jax_without_tensorflow(row, on_tensorflow, on_jax):
     assert_equal_answers(row, on_tensorflow, on_jax)
 
 
-@pytest.mark.parametrize("row", MAIN, ids=str)
+@pytest.mark.parametrize("row", [*MAIN, "attention", "pooling"], ids=str)
 def test_torch_without_tensorflow(row, on_tensorflow, on_torch):
     assert_equal_answers(row, on_tensorflow, on_torch)
