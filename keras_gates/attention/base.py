@@ -44,7 +44,9 @@ class Attention(Configured, keras.layers.Layer):
 
     @property
     def seen_size(self):
-        """The width of what is seen."""
+        """The width of what is seen; a ValueError if nothing has said which memory there will be."""
+        if self.memory_shape is None:
+            raise self._without_memory()
         return self.memory_shape[-1]
 
     def add_kernel(self, name, shape):

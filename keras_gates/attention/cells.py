@@ -53,9 +53,9 @@ class AttentionCell(WrapperCell):
 
     def build(self, input_shape):
         batch, features = input_shape
+        super().build((batch, features + self.added_size))
         if not self.attention.built:
             self.attention.build((batch, self.query_size), self.attention.memory_shape)
-        super().build((batch, features + self.added_size))
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: features})
 
     def join(self, inputs, added):
