@@ -1,9 +1,19 @@
 """Checked arguments, and a config read off the constructor."""
 
+import functools
 import inspect
+import numbers
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import keras
-import numpy as np
+
+# What Keras' functions `get` take, for annotations.
+Activation: TypeAlias = str | dict[str, Any] | Callable[..., Any] | None
+Initializer: TypeAlias = str | dict[str, Any] | keras.Initializer | Callable[..., Any] | None
+Regularizer: TypeAlias = str | dict[str, Any] | keras.Regularizer | Callable[..., Any] | None
+Constraint: TypeAlias = str | dict[str, Any] | keras.constraints.Constraint | Callable[..., Any] | None
 
 _RESOLVERS = {
     "activation": keras.activations,
@@ -17,7 +27,7 @@ def _resolver(argument):
     return _RESOLVERS.get(argument.rpartition("_")[2])
 
 
-def resolve(argument, value):
+def resolve(argument: str, value: Any) -> Any:
     """The Keras object (activation, initializer, regularizer or constraint) that an argument names.
 
     Raises:
@@ -32,28 +42,35 @@ def resolve(argument, value):
         ) from error
 
 
-def fresh(initializer):
-    """A copy of an initializer, for one weight: one and the same would draw the same values for each."""
-    return initializer.clone() if isinstance(initializer, keras.Initializer) else initializer
+def fresh(initializer: Any) -> Any:
+    """The initializer for one more weight: a copy if the same object would draw the same values again.
+
+    That is so of Keras' own random initializers without a seed. Everything else is returned as it is: with a
+    seed equal values are asked for, and what a user's initializer holds cannot be known, so no copy is safe.
+    """
+    cls = type(initializer)
+    of_keras = getattr(keras.initializers, cls.__name__, None) is cls
+    unseeded = of_keras and initializer.get_config().get("seed", "none") is None
+    return initializer.clone() if unseeded else initializer
 
 
-def check_choice(argument, value, choices):
+def check_choice(argument: str, value: Any, choices: tuple) -> Any:
     """Return `value`, or raise a ValueError that names the argument, the value and the choices."""
     if value not in choices:
         raise ValueError(f"`{argument}` must be one of {', '.join(map(repr, choices))}; got {value!r}.")
     return value
 
 
-def check_rate(argument, value):
+def check_rate(argument: str, value: Any) -> float:
     """Return `value` as a float in [0, 1), or raise a ValueError that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
         raise ValueError(f"`{argument}` must be a number from 0 up to, but less than, 1; got {value!r}.")
     return float(value)
 
 
-def check_size(argument, value):
+def check_size(argument: str, value: Any) -> int:
     """Return `value` as a positive int, or raise a TypeError or ValueError that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"`{argument}` must be a positive integer; got {value!r} of type {type(value).__name__}."
         )
@@ -62,40 +79,48 @@ def check_size(argument, value):
     return int(value)
 
 
-def arguments_of(cls):
-    """The constructor's named parameters, gathered over the class and its bases up to Keras' Layer.
+@functools.cache
+def arguments_of(cls: type) -> Mapping[str, inspect.Parameter]:
+    """The constructor's named parameters, those of the bases up to Keras' Layer included.
 
-    A class that passes `**kwargs` on to its base need not repeat the base's arguments: this is
-    where signatures, configs and layers find them all. The nearest class decides a default;
-    what a class lists in `without` is not an argument of it.
+    A class that passes `**kwargs` on to its base need not repeat the base's arguments: signatures, configs
+    and layers by name all take them from here. A subclass overrides the default of its base; what a class
+    lists in `without` is not an argument of it.
     """
-    parameters = {}
+    parameters: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if base is keras.layers.Layer:
             break
         if "__init__" in vars(base):
-            for name, parameter in list(inspect.signature(base.__init__).parameters.items())[1:]:
+            for name, parameter in list(inspect.signature(vars(base)["__init__"]).parameters.items())[1:]:
                 if parameter.kind is not parameter.VAR_KEYWORD:
                     parameters.setdefault(name, parameter)
     without = getattr(cls, "without", ())
-    return {name: parameter for name, parameter in parameters.items() if name not in without}
+    return MappingProxyType({name: value for name, value in parameters.items() if name not in without})
 
 
-def signature_of(parameters):
-    """A signature that `help()` and editors show: positional ones first, `**kwargs` of Keras' Layer last."""
+def signature_of(parameters: Mapping[str, inspect.Parameter]) -> inspect.Signature:
+    """The signature that `help()` and editors show: positional parameters first, `**kwargs` last."""
     in_order = sorted(parameters.values(), key=lambda parameter: parameter.kind)
     return inspect.Signature([*in_order, inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)])
 
 
-def deserialize_values(config):
-    """A config whose values are Keras objects again, ready to be passed to a constructor."""
-    return {name: keras.saving.deserialize_keras_object(value) for name, value in config.items()}
+def deserialize_values(config: dict[str, Any]) -> dict[str, Any]:
+    """A config ready to be passed to a constructor: its values are Keras objects again.
+
+    Activations, initializers and the like stay configs, since constructors take these too. So a random
+    initializer draws its seed in the constructor, where the layers of Keras draw it.
+    """
+    return {
+        name: value if _resolver(name) else keras.saving.deserialize_keras_object(value)
+        for name, value in config.items()
+    }
 
 
 class Configured:
     """A Keras object whose config is read off its constructor's arguments.
 
-    Every argument is kept as the attribute of the same name; so it need not be listed again to be saved.
+    Every argument is kept as the attribute of the same name, so no list of what to save is needed.
     """
 
     def __init_subclass__(cls, **kwargs):

@@ -1,9 +1,13 @@
 """Cells and layers of Keras and of TensorFlow Addons, as those of this package with the same weights."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_gates._arguments import arguments_of
+from keras_gates.cells.base import GatedCell
 from keras_gates.cells.gru import GRUCell
 from keras_gates.cells.layer_norm import LayerNormLSTMCell, LayerNormSimpleRNNCell
 from keras_gates.cells.lstm import LSTMCell, PeepholeLSTMCell
@@ -20,10 +24,11 @@ _OF_KERAS = {
 }
 
 
-def from_keras(source):
-    """The layer or cell of this package that does what one of Keras does, with its weights if it has any yet.
+def from_keras(source: keras.layers.Layer) -> keras.layers.Layer:
+    """The layer or cell of this package that does what one of Keras does, with its weights if it is built.
 
-    What concerns only how Keras computes (`implementation`, `use_cudnn`) is left behind.
+    `implementation` and `use_cudnn`, which say only how Keras computes, are left out; where Keras draws a
+    dropout mask per gate, `dropout_per_gate` is set.
 
     Args:
         source: a `keras.layers.LSTM`, `GRU` or `SimpleRNN`, or the cell of one.
@@ -38,16 +43,22 @@ def from_keras(source):
         known = ", ".join(cls.__name__ for cls in _OF_KERAS)
         raise TypeError(f"`source` must be one of Keras' {known}; got {source!r}.")
     target = _OF_KERAS[type(source)]
-    arguments = arguments_of(getattr(target, "cell_class", target)) | arguments_of_rnn()
-    arguments = {*arguments, "name", "dtype", "trainable"}
-    ours = target.from_config({k: v for k, v in source.get_config().items() if k in arguments})
+    arguments = {*arguments_of(getattr(target, "cell_class", target)), *arguments_of_rnn()}
+    arguments |= {"name", "dtype", "trainable", "activity_regularizer"}
+    cell = getattr(source, "cell", source)
+    config = {**cell.get_config(), **source.get_config()}  # that of Keras' SimpleRNN lacks the seed
+    config = {name: value for name, value in config.items() if name in arguments}
+    # Keras' LSTM and GRU have a mask per gate in this implementation, which recurrent dropout chooses.
+    if getattr(cell, "implementation", None) == 1:
+        config["dropout_per_gate"] = True
+    ours = target.from_config(config)
     if source.built:
         ours.build(source.get_build_config()["input_shape"])
         ours.set_weights(source.get_weights())
     return ours
 
 
-def from_addons(name, config, weights):
+def from_addons(name: str, config: Mapping[str, Any], weights: Sequence[Any]) -> GatedCell:
     """The cell of this package that does what one of TensorFlow Addons did.
 
     Addons needs a Keras that no longer runs beside this one. So it is not the cell that is taken, but what

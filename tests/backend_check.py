@@ -97,9 +97,23 @@ def pooling():
     return {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
 
 
+def starts_as_in_keras(kind):
+    """Whether the weights of two layers of a kind are those of Keras after the same global seed."""
+    weights = []
+    for module in (keras_gates, keras.layers):
+        keras.utils.set_random_seed(3)
+        layers = [getattr(module, kind)(4) for _ in range(2)]
+        for layer in layers:
+            layer.build((None, TIME, FEATURES))
+        weights.append([weight for layer in layers for weight in layer.get_weights()])
+    return [np.array_equal(ours, theirs) for ours, theirs in zip(*weights, strict=True)]
+
+
 def answers():
     """Everything there is to compare, by the names of cell and array."""
-    found = {}
+    found = {
+        f"LSTM/{kind} starts as in Keras": starts_as_in_keras(kind) for kind in ("LSTM", "GRU", "SimpleRNN")
+    }
     for row in MAIN:
         for rnn in RNNS:
             found |= {f"{row}/{rnn}/{name}": value for name, value in forward(row, RNNS[rnn]).items()}

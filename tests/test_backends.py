@@ -94,6 +94,12 @@ def assert_equal_answers(row, ours, theirs):
         np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+def test_layers_start_from_the_weights_of_keras(on_tensorflow):
+    """And so on the other backends, whose answers are compared with these."""
+    found = [value for name, value in on_tensorflow.items() if name.endswith("starts as in Keras")]
+    assert len(found) == 3 and np.all(found)
+
+
 @pytest.mark.parametrize("row", [*MAIN, "attention", "pooling"], ids=str)
 def test_jax_without_tensorflow(row, on_tensorflow, on_jax):
     assert_equal_answers(row, on_tensorflow, on_jax)

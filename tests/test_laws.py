@@ -373,6 +373,42 @@ def test_dropout_masks_are_held_and_separate(row, rnn):
 
 
 @each_rnn
+@pytest.mark.parametrize(
+    "row", [row for row in MAIN if row.takes("dropout_per_gate") and not row.draws], ids=str
+)
+def test_masks_per_gate_are_masks_of_the_rows_of_the_kernels(row, rnn):
+    """Of one sequence: what a gate does not see of x or h is a zero row of its block of a kernel."""
+    options = {"dropout": 0.5, "dropout_per_gate": True, "seed": 3}
+    if row.takes("recurrent_dropout"):
+        options["recurrent_dropout"] = 0.5
+    x, states = inputs()[:1], [state[:1] for state in initial(row)]
+    layer, masks, plain = row.layer(rnn, arguments=options), row.layer(rnn, arguments=options), row.layer(rnn)
+    gates = inner_cell(plain.cell).gates
+    heard = inner_cell(plain.cell).recurrent_gates
+    drawn = {"kernel": dict(zip(gates, masks.cell.get_dropout_mask(x[:, 0]), strict=True))}
+    if heard:
+        drawn["recurrent_kernel"] = dict(
+            zip(gates, masks.cell.get_recurrent_dropout_mask(states[0]), strict=True)
+        )
+    for name, by_gate in drawn.items():
+        seen = gates if name == "kernel" else heard
+        rows = np.concatenate([np.repeat(np.array(by_gate[gate]).T, UNITS, 1) for gate in seen], 1)
+        assert set(np.unique(rows)) == {0, 2}, "each gate has a mask, and they differ"
+        assert (rows != rows[:, :1]).any()
+        weight = named(plain.cell.trainable_weights)[name]
+        weight.assign(np.array(weight) * rows)
+    same(results(layer, x, states, training=True), results(plain, x, states), 1e-5)
+    same(results(layer, x, states), results(row.layer(rnn), x, states))  # at inference nothing is dropped
+
+
+def inner_cell(cell):
+    """The cell inside the wrappers."""
+    while hasattr(cell, "cell"):
+        cell = cell.cell
+    return cell
+
+
+@each_rnn
 def test_dropout_masks_are_held_in_a_graph(rnn):
     row = next(row for row in ROWS if row.name == "LSTM")
     layer = row.layer(rnn, arguments={"dropout": 0.5, "recurrent_dropout": 0.5, "seed": 3})

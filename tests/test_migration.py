@@ -45,6 +45,34 @@ def test_cells_of_keras(name):
     np.testing.assert_allclose(keras.layers.RNN(ours)(x), theirs, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "arguments, per_gate",
+    [
+        ({"dropout": 0.5}, False),
+        ({"dropout": 0.25, "recurrent_dropout": 0.5}, True),
+        ({"recurrent_dropout": 0.5}, True),
+    ],
+)
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_layers_of_keras_drop_the_same_units(kind, arguments, per_gate):
+    """From one seed the masks are the same: outputs in training and the gradients of all weights."""
+    source = getattr(keras.layers, kind)(5, seed=7, **arguments)
+    source.build(x.shape)
+    ours = kg.from_keras(source)
+    assert ours.cell.dropout_per_gate is (per_gate and kind != "SimpleRNN")
+    models = [keras.Sequential([keras.Input(x.shape[1:]), layer]) for layer in (source, ours)]
+    for model in models:
+        model.compile(keras.optimizers.SGD(1.0), "mse")
+        model.fit(x, np.ones((3, 5)), epochs=3, batch_size=3, shuffle=False, verbose=0)
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_penalty_on_the_output_is_kept():
+    ours = kg.from_keras(keras.layers.GRU(5, activity_regularizer=keras.regularizers.L2(0.5)))
+    assert ours.get_config()["activity_regularizer"]["config"] == {"l2": 0.5}
+
+
 def test_what_is_not_of_keras_is_refused():
     with pytest.raises(TypeError, match="`source` must be one of Keras' LSTM, GRU"):
         kg.from_keras(keras.layers.Dense(3))

@@ -1,12 +1,23 @@
 """GatedCell: everything a gated recurrent cell is, apart from its equations."""
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_gates._arguments import Configured, check_rate, check_size, fresh, resolve
+from keras_gates._arguments import (
+    Activation,
+    Configured,
+    Constraint,
+    Initializer,
+    Regularizer,
+    check_rate,
+    check_size,
+    fresh,
+    resolve,
+)
 
 PACKAGE = "keras_gates"
 
@@ -14,7 +25,10 @@ PACKAGE = "keras_gates"
 _CELLS: dict[str, type["GatedCell"]] = {}
 
 
-def register(*names):
+_Class = TypeVar("_Class", bound=type)
+
+
+def register(*names: str) -> Callable[[_Class], _Class]:
     """Make a class loadable by Keras and, given short names, list it in `keras_gates.cell_classes()`.
 
     Registered under the package name, so that `keras.saving.load_model` needs no custom objects
@@ -31,7 +45,17 @@ def register(*names):
     return enter
 
 
-def cell_classes():
+def check_units_alone_by_position(name: str, positional: Sequence[Any], named: dict[str, Any]) -> None:
+    """Raise a TypeError unless `units` is given, and every other argument by name."""
+    if len(positional) + ("units" in named) != 1:
+        given = ", ".join(map(repr, positional)) or "nothing"
+        raise TypeError(
+            f"{name} takes `units` first and every other argument by name, as in "
+            f"{name}(64, activation='tanh'); got {given}."
+        )
+
+
+def cell_classes() -> dict[str, type["GatedCell"]]:
     """Every cell of the package: a new dict from its short name (as the experiments take it) to its class."""
     return dict(sorted(_CELLS.items(), key=lambda entry: entry[0].lower()))
 
@@ -53,7 +77,7 @@ def _find_dropout_protocol():
     return bases[0]
 
 
-DropoutRNNCell = _find_dropout_protocol()
+DropoutRNNCell: Any = _find_dropout_protocol()
 
 
 class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
@@ -64,7 +88,7 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
     - `gates`: the names of its pre-activations, in the order in which the kernels hold them;
     - `states`: the names of what it carries from step to step; its output is the first;
     - `remember`: the gate that keeps memory, whose bias starts at one (`unit_forget_bias`);
-    - `without`: arguments of this base that mean nothing to it;
+    - `without`: arguments of this base that it has no use for;
     - `source`: the paper its equations come from
 
     and writes `step`, which is its equations. Cells work in `keras.layers.RNN`,
@@ -82,20 +106,27 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         kernel_constraint, recurrent_constraint, bias_constraint: projections of the weights.
         dropout: fraction of the input's features dropped in training, in [0, 1).
         recurrent_dropout: fraction of the recurrent state dropped in training on its way into the
-            gates, in [0, 1). Both masks are drawn once per sequence and held over time
-            (Gal & Ghahramani 2016).
+            gates, in [0, 1). The masks of both are drawn once per sequence and held over time
+            (Gal & Ghahramani 2016, A theoretically grounded application of dropout in recurrent neural
+            networks).
+        dropout_per_gate: whether each gate has masks of its own, for the input and for the state (the paper's
+            "untied weights"; Keras' LSTM and GRU with `recurrent_dropout` do so), or all gates have the
+            same (its "tied weights", the default). With it, a sequence does not run in the fused kernels.
         learn_initial_state: whether the states before the first step are trained (from zero)
             rather than zero.
         seed: seed of the dropout masks.
-        **kwargs: of `keras.layers.Layer`: `name`, `dtype`, `trainable`.
+        **kwargs: of `keras.layers.Layer`: `name`, `dtype`, `trainable`. Keras' `implementation` is accepted
+            and has no effect.
 
     Call arguments:
         inputs: the inputs of one step, shape `(batch, features)`.
-        states: the states before the step, a list of tensors of shape `(batch, units)`.
+        states: the states before the step, a list of tensors of shape `(batch, units)`; of a cell with one
+            state also that tensor itself.
         training: whether dropout applies.
 
     Returns:
-        The output of the step, shape `(batch, units)`, and the list of states after it.
+        The output of the step, shape `(batch, units)`, and the states after it, in the form in which those
+        before it were given.
 
     Raises:
         TypeError: `units` is no integer, or an argument is unknown.
@@ -108,8 +139,12 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
     remember: str | None = None
     without: tuple[str, ...] = ()
     source: str = ""
+    # Keras' cells draw the seed of their masks after those of their initializers, but for the simple cell.
+    # It matters where a global seed is set: in Keras' order, our weights start as those of Keras.
+    draws_mask_seed_first: bool = False
 
     def __new__(cls, *args, **kwargs):
+        check_units_alone_by_position(cls.__name__, args, kwargs)
         for name in cls.without:
             if name in kwargs:
                 raise TypeError(f"{cls.__name__} takes no `{name}`: its equations have no use for it.")
@@ -117,28 +152,33 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
 
     def __init__(
         self,
-        units,
+        units: int,
         *,
-        activation="tanh",
-        recurrent_activation="sigmoid",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        unit_forget_bias=True,
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        learn_initial_state=False,
-        seed=None,
-        **kwargs,
-    ):
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        dropout_per_gate: bool = False,
+        learn_initial_state: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.pop("implementation", None)
         super().__init__(**kwargs)
+        self.seed = seed
+        if self.draws_mask_seed_first:
+            self.seed_generator = keras.random.SeedGenerator(seed)
         self.units = check_size("units", units)
         self.activation = resolve("activation", activation)
         self.recurrent_activation = resolve("recurrent_activation", recurrent_activation)
@@ -155,17 +195,20 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         self.bias_constraint = resolve("bias_constraint", bias_constraint)
         self.dropout = check_rate("dropout", dropout)
         self.recurrent_dropout = check_rate("recurrent_dropout", recurrent_dropout)
+        self.dropout_per_gate = dropout_per_gate
+        if dropout_per_gate:
+            self.dropout_mask_count = len(self.gates)  # Keras draws so many masks, in a list
         self.learn_initial_state = learn_initial_state
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        if not self.draws_mask_seed_first:
+            self.seed_generator = keras.random.SeedGenerator(seed)
         self.state_size = [self.units] * len(self.states)
         self.output_size = self.units
 
     # -- weights
 
     @classmethod
-    def parameters_per_unit(cls, units, features):
-        """How many trained numbers a unit costs, in a cell of so many units on inputs of so many features."""
+    def parameters_per_unit(cls, units: int, features: int) -> float:
+        """Number of trainable parameters per unit, of a cell with `units` units and `features` inputs."""
         cell = cls(units)
         cell.build((None, features))
         return cell.count_params() / cell.units
@@ -188,7 +231,7 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: features})
 
     def build_weights(self, features):
-        """Add the kernels, the bias and what is peculiar to a cell."""
+        """Add the kernels, the bias and the cell's own weights."""
         self.kernel = self.add_weight_of_kind("kernel", "kernel", (features, self.units * len(self.gates)))
         self.recurrent_kernel = (
             self.add_weight_of_kind("recurrent", "recurrent_kernel", self.recurrent_shape)
@@ -199,11 +242,11 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         self.build_own(features)
 
     def build_own(self, features):
-        """Add the weights peculiar to a cell, between the bias and the learned initial states."""
+        """Add the cell's own weights, between the bias and the learned initial states."""
 
     @property
     def recurrent_gates(self):
-        """The gates that hear the recurrent state, in the order of `recurrent_kernel`."""
+        """The gates that depend on the recurrent state, in the order of `recurrent_kernel`."""
         return self.gates
 
     @property
@@ -220,15 +263,17 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         return (self.units * len(self.gates),)
 
     def add_weight_of_kind(self, kind, name, shape):
-        """Add a weight that starts, is penalised and is held as the arguments say for its kind.
+        """Add a weight with the initializer, regularizer and constraint of its kind.
 
-        The arguments are `{kind}_initializer`, `{kind}_regularizer` and `{kind}_constraint`, the kind
-        being `kernel`, `recurrent` or what a cell adds to these.
+        They are the arguments `{kind}_initializer`, `{kind}_regularizer` and `{kind}_constraint`; the kind
+        is `kernel`, `recurrent` or one that a cell adds to these.
         """
+        initializer = getattr(self, f"{kind}_initializer")
         return self.add_weight(
             shape=shape,
             name=name,
-            initializer=fresh(getattr(self, f"{kind}_initializer")),
+            # The kernels start as those of Keras' cells, also under a global seed.
+            initializer=initializer if name in ("kernel", "recurrent_kernel") else fresh(initializer),
             regularizer=getattr(self, f"{kind}_regularizer"),
             constraint=getattr(self, f"{kind}_constraint"),
         )
@@ -243,33 +288,58 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         )
 
     def _initial_bias(self, shape, dtype=None):
-        bias = self.bias_initializer(shape, dtype=dtype)
+        """As Keras' LSTM draws it: ones for the gate that keeps memory, a draw each before and after it."""
         if self.remember is None or not self.unit_forget_bias:
-            return bias
-        remembers = np.repeat([gate == self.remember for gate in self.gates], self.units)
-        return ops.where(remembers, ops.ones_like(bias), bias)
+            return self.bias_initializer(shape, dtype=dtype)
+        start = self.gates.index(self.remember) * self.units
+        before, after = (start,), (shape[0] - start - self.units,)
+        parts = [(before, self.bias_initializer), ((self.units,), keras.initializers.Ones())]
+        parts.append((after, self.bias_initializer))
+        return ops.concatenate([draw(part, dtype=dtype) for part, draw in parts if part[0]])
 
     # -- one step
 
-    def project(self, inputs):
-        """W x + b for all gates: `(..., features)` to `(..., gates·units)`. It knows no time."""
-        x = ops.matmul(inputs, self.kernel)
+    def project(self, inputs, mask=None):
+        """W x + b for all gates, `(..., features)` to `(..., gates·units)`; the same at every time.
+
+        Args:
+            inputs: x, shape `(..., features)`.
+            mask: of input dropout, from `get_dropout_mask`: one mask, or a list of one for each gate.
+        """
+        x = self.product(inputs, self.kernel, mask)
         return x if self.bias is None else x + self.bias
 
     def recur(self, h, *gates, mask=None):
         """U h for the named gates, neighbours in kernel order, or for all of them.
 
-        From `(batch, units)` to `(batch, gates·units)`. One product for all, since a product for each
-        gate takes about twice as long. `mask` drops units of h.
+        From `(batch, units)` to `(batch, gates·units)`. `mask` is of recurrent dropout, from
+        `get_recurrent_dropout_mask`: one mask, or a list of one for each gate of the cell.
         """
         kernel = self.recurrent_kernel
         if gates:
             first = self.recurrent_gates.index(gates[0])
             kernel = kernel[:, first * self.units : (first + len(gates)) * self.units]
-        return ops.matmul(h if mask is None else h * mask, kernel)
+        if self.dropout_per_gate and mask is not None:
+            named = dict(zip(self.gates, mask, strict=True))
+            mask = [named[gate] for gate in gates or self.recurrent_gates]
+        return self.product(h, kernel, mask)
+
+    def product(self, inputs, kernel, mask=None):
+        """The matrix product of what `mask` leaves of the inputs with a kernel of one block per gate.
+
+        One product for all gates, unless each has its own mask: a product for each takes about twice as long.
+        """
+        if mask is None:
+            return ops.matmul(inputs, kernel)
+        if not self.dropout_per_gate:
+            return ops.matmul(inputs * mask, kernel)
+        blocks = self.split(kernel)
+        return ops.concatenate(
+            [ops.matmul(inputs * own, block) for own, block in zip(mask, blocks, strict=True)], axis=-1
+        )
 
     def split(self, a):
-        """Cut what stands side by side for several gates into one `(batch, units)` tensor for each."""
+        """Split the last axis, `(..., gates·units)`, into one tensor `(..., units)` for each gate."""
         return ops.split(a, a.shape[-1] // self.units, axis=-1)
 
     def step(self, x, states, recur):
@@ -278,10 +348,10 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         Args:
             x: `project(inputs)`, shape `(batch, gates·units)`.
             states: the states before the step, in the order of `self.states`.
-            recur: `self.recur` with the sequence's dropout mask in place.
+            recur: `self.recur` with the sequence's dropout mask already applied.
 
         Returns:
-            The tuple of states after the step, and a dict of what each gate was, by name,
+            The tuple of states after the step, and a dict of the value of each gate, by name,
             each of shape `(batch, units)`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `step`, its equations.")
@@ -307,14 +377,14 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
                 )
 
     def call_with_gates(self, inputs, states, training=False):
-        """`call` that also says what each gate was: the output, the list of new states, the dict of gates."""
-        if training and self.dropout:
-            inputs = inputs * self.get_dropout_mask(inputs)
-        return self.advance(self.project(inputs), states, training)
+        """Like `call`, and also returns the gates: the output, the list of new states, the dict of gates."""
+        mask = self.get_dropout_mask(inputs) if training and self.dropout else None
+        return self.advance(self.project(inputs, mask), states, training)
 
     def call(self, inputs, states, training=False):
-        output, new_states, _ = self.call_with_gates(inputs, states, training)
-        return output, new_states
+        listed = keras.tree.is_nested(states)
+        output, new_states, _ = self.call_with_gates(inputs, states if listed else [states], training)
+        return output, new_states if listed else new_states[0]
 
     # -- between sequences
 

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -9,7 +11,7 @@ from keras import ops
 from keras_gates._arguments import check_size
 from keras_gates.cells.base import GatedCell, register
 
-# The largest integer up to which a float of this kind counts without a gap.
+# The largest integer up to which a dtype represents every integer.
 _COUNTS_TO = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64": 2**53}
 
 
@@ -21,16 +23,16 @@ class ClockworkCell(GatedCell):
         h' = n in the modules whose T divides t, else h, bit for bit
         t' = t + 1, counted modulo lcm(T_1, …, T_m)
 
-    A module hears itself and the slower ones: U is dense and masked, block-triangular. So the cell
-    takes as long as a `SimpleRNNCell`, or a little longer; the paper's saving would need a product for each
+    A module depends on itself and on the slower ones: U is dense and masked, block-triangular. So the cell
+    takes as long as a `SimpleRNNCell`, or a little longer; the paper's saving would need one product per
     module. Every module updates in the first step, t = 0.
 
     The states are h and the clock t, shape `(batch, 1)`: each sequence of a batch counts the steps that
-    its mask lets through. Reports n, and `tick`, one where a unit updates and zero where it sleeps.
+    its mask lets through. A trace has n, and `tick`: one where a unit updates, zero where it keeps its state.
 
     Args:
         periods: the period of each module in steps, strictly increasing positive integers. The units are
-            shared out as evenly as possible, in this order.
+            divided among the modules as evenly as possible, in this order.
         units, **kwargs: as in `GatedCell`; at least one unit for each module.
 
     Raises:
@@ -39,10 +41,10 @@ class ClockworkCell(GatedCell):
     """
 
     gates, states = ("n",), ("h", "t")
-    without = ("recurrent_activation", "unit_forget_bias")
+    without = ("recurrent_activation", "unit_forget_bias", "dropout_per_gate")
     source = "Koutník et al. 2014, A clockwork RNN"
 
-    def __init__(self, units, *, periods=(1, 2, 4, 8), **kwargs):
+    def __init__(self, units: int, *, periods: Iterable[int] = (1, 2, 4, 8), **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self.periods = tuple(check_size("periods", period) for period in periods)
         if not self.periods or any(slow <= fast for fast, slow in itertools.pairwise(self.periods)):
@@ -66,7 +68,7 @@ class ClockworkCell(GatedCell):
         return ("h",)
 
     def recur(self, h, *gates, mask=None):
-        hears = self.period_of_unit[:, None] >= self.period_of_unit  # from rows to columns
+        hears = self.period_of_unit[:, None] >= self.period_of_unit  # rows: from, columns: to
         return ops.matmul(h if mask is None else h * mask, self.recurrent_kernel * ops.cast(hears, h.dtype))
 
     def step(self, x, states, recur):

@@ -1,6 +1,8 @@
 """A stack of LSTM layers whose memories are joined by gates."""
 
-from keras_gates._arguments import arguments_of, check_size
+from typing import Any
+
+from keras_gates._arguments import arguments_of, check_size, fresh
 from keras_gates.cells.base import register
 from keras_gates.cells.lstm import LSTMCell
 
@@ -11,7 +13,7 @@ class UpperLevel(LSTMCell):
         d = σ(W_d x + w_q ⊙ c + w_l ⊙ c_below' + b_d)
         c' = f ⊙ c + i ⊙ g + d ⊙ c_below'
 
-    Its states before a step are h, c and c_below', which it does not carry on; after it, h and c. w_q and
+    Its states before a step are h, c and c_below', which it only reads; after it, h and c. w_q and
     w_l are the weights `depth_own` and `depth_below`. Arguments as `LSTMCell`.
     """
 
@@ -53,7 +55,7 @@ class DepthGatedLSTMCell(LSTMCell):
     of an `LSTMCell`; the paper's own peepholes are left out.
 
     The weights are those of `levels`, from the bottom up. The output is h of the top level; the states
-    are h and c of each level from the top down: h2, c2, h1, c1. Gates are reported with their
+    are h and c of each level from the top down: h2, c2, h1, c1. A trace names the gates with their
     level: i1, …, d2.
 
     Args:
@@ -62,18 +64,29 @@ class DepthGatedLSTMCell(LSTMCell):
         units, **kwargs: as in `GatedCell`.
     """
 
+    without = ("dropout_per_gate",)
     source = "Yao et al. 2015, Depth-gated LSTM"
 
-    def __init__(self, units, *, depth=2, **kwargs):
+    def __init__(self, units: int, *, depth: int = 2, **kwargs: Any) -> None:
         self.depth = check_size("depth", depth)
         super().__init__(units, **kwargs)
-        config = {name: self.get_config()[name] for name in (*arguments_of(LSTMCell), "dtype")}
-        config["learn_initial_state"] = False  # the stack as a whole learns it
-        self.levels = []
-        for k in range(self.depth):
-            level = UpperLevel if k else LSTMCell
-            seed = None if self.seed is None else self.seed + k  # or all levels would drop the same units
-            self.levels.append(level.from_config({**config, "seed": seed, "name": f"level_{k + 1}"}))
+        self.levels = [self._level(k) for k in range(self.depth)]
+
+    def _level(self, k):
+        arguments = {name: getattr(self, name) for name in arguments_of(LSTMCell)}
+        if k:
+            arguments = {name: fresh(value) for name, value in arguments.items()}
+        arguments["learn_initial_state"] = False  # the stack as a whole learns it
+        # With one seed for all, all levels would drop the same units.
+        arguments["seed"] = None if self.seed is None else self.seed + k
+        level = UpperLevel if k else LSTMCell
+        return level(**arguments, dtype=self.dtype_policy, name=f"level_{k + 1}")
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name in arguments_of(LSTMCell):
+            for level in getattr(self, "levels", ()):
+                setattr(level, name, value)
 
     @property
     def gates(self):
@@ -88,8 +101,8 @@ class DepthGatedLSTMCell(LSTMCell):
             level.build((None, features))
             features = self.units
 
-    def project(self, inputs):
-        return self.levels[0].project(inputs)
+    def project(self, inputs, mask=None):
+        return self.levels[0].project(inputs, mask)
 
     def advance(self, projected, states, training=False):
         self.check_states(states)

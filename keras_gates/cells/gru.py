@@ -1,6 +1,6 @@
 """Gated recurrent units."""
 
-from keras import ops
+from typing import Any, Literal
 
 from keras_gates._arguments import check_choice
 from keras_gates.cells.base import GatedCell, register
@@ -29,7 +29,14 @@ class GRUCell(GatedCell):
     without = ("unit_forget_bias",)
     source = "Cho et al. 2014, Learning phrase representations using RNN encoder-decoder; Chung et al. 2014"
 
-    def __init__(self, units, *, reset_after=True, update="keep", **kwargs):
+    def __init__(
+        self,
+        units: int,
+        *,
+        reset_after: bool = True,
+        update: Literal["keep", "write"] = "keep",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(units, **kwargs)
         self.reset_after = reset_after
         self.update = check_choice("update", update, ("keep", "write"))
@@ -38,8 +45,8 @@ class GRUCell(GatedCell):
     def bias_shape(self):
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
-    def project(self, inputs):
-        x = ops.matmul(inputs, self.kernel)
+    def project(self, inputs, mask=None):
+        x = self.product(inputs, self.kernel, mask)
         if not self.use_bias:
             return x
         return x + (self.bias[0] if self.reset_after else self.bias)

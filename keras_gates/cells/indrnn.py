@@ -1,14 +1,17 @@
-"""IndRNN: units that hear themselves alone."""
+"""IndRNN: each unit's recurrence is its own state alone."""
+
+from typing import Any
 
 import keras
 
+from keras_gates._arguments import Activation, Initializer
 from keras_gates.cells.base import register
 from keras_gates.cells.simple import SimpleRNNCell
 
 
 @register("indrnn")
 class IndRNNCell(SimpleRNNCell):
-    r"""Independently recurrent cell: a unit hears its own past and no other's.
+    r"""Independently recurrent cell: a unit depends on its own previous state and on no other unit's.
 
         h' = φ(W x + u ⊙ h + b)
 
@@ -23,7 +26,14 @@ class IndRNNCell(SimpleRNNCell):
 
     source = "Li et al. 2018, Independently recurrent neural network (IndRNN)"
 
-    def __init__(self, units, *, activation="relu", recurrent_initializer=None, **kwargs):
+    def __init__(
+        self,
+        units: int,
+        *,
+        activation: Activation = "relu",
+        recurrent_initializer: Initializer = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             units,
             activation=activation,

@@ -1,5 +1,7 @@
 """JANET: an LSTM with the forget gate alone."""
 
+from typing import Any
+
 from keras_gates.cells.base import GatedCell, register
 
 
@@ -12,17 +14,17 @@ class JANETCell(GatedCell):
         g = φ(W_g x + U_g h + b_g)
         h' = f ⊙ h + i ⊙ g
 
-    The memory is the output. Reports i as well.
+    The memory is the output.
 
     Args:
-        beta: β, by which more is written than forgotten; zero couples the gates exactly.
+        beta: β; the larger, the wider the input gate is open beyond 1 − f. Zero couples them: i = 1 − f.
         units, **kwargs: as in `GatedCell`.
     """
 
     gates, states, remember = ("f", "g"), ("h",), "f"
     source = "van der Westhuizen & Lasenby 2018, The unreasonable effectiveness of the forget gate"
 
-    def __init__(self, units, *, beta=1.0, **kwargs):
+    def __init__(self, units: int, *, beta: float = 1.0, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self.beta = beta
 

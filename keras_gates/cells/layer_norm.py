@@ -1,8 +1,10 @@
-"""Cells whose matrix products are normalised over the units before they meet."""
+"""Cells whose matrix products are normalised over the units before they are added."""
+
+from typing import Any, Literal
 
 from keras import ops
 
-from keras_gates._arguments import check_choice, resolve
+from keras_gates._arguments import Constraint, Initializer, Regularizer, check_choice, resolve
 from keras_gates.cells.base import GatedCell, register
 from keras_gates.cells.gru import GRUCell
 from keras_gates.cells.lstm import LSTMCell
@@ -26,14 +28,14 @@ class LayerNormCell(GatedCell):
 
     def __init__(
         self,
-        units,
+        units: int,
         *,
-        gamma_initializer="ones",
-        gamma_regularizer=None,
-        gamma_constraint=None,
-        epsilon=1e-3,
-        **kwargs,
-    ):
+        gamma_initializer: Initializer = "ones",
+        gamma_regularizer: Regularizer = None,
+        gamma_constraint: Constraint = None,
+        epsilon: float = 1e-3,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(units, **kwargs)
         self.gamma_initializer = resolve("gamma_initializer", gamma_initializer)
         self.gamma_regularizer = resolve("gamma_regularizer", gamma_regularizer)
@@ -66,8 +68,8 @@ class LayerNormSimpleRNNCell(LayerNormCell, SimpleRNNCell):
     def build_own(self, features):
         self.gamma = self.add_gain("gamma", self.units)
 
-    def project(self, inputs):
-        return ops.matmul(inputs, self.kernel)
+    def project(self, inputs, mask=None):
+        return self.product(inputs, self.kernel, mask)
 
     def step(self, x, states, recur):
         (h,) = states
@@ -95,7 +97,7 @@ class LayerNormLSTMCell(LayerNormCell, LSTMCell):
 
     source = SOURCE
 
-    def __init__(self, units, *, carry="plain", **kwargs):
+    def __init__(self, units: int, *, carry: Literal["plain", "normalized"] = "plain", **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self.carry = check_choice("carry", carry, ("plain", "normalized"))
 
@@ -105,8 +107,8 @@ class LayerNormLSTMCell(LayerNormCell, LSTMCell):
         self.state_gamma = self.add_gain("state_gamma", self.units)
         self.state_beta = self.add_weight(shape=(self.units,), name="state_beta", initializer="zeros")
 
-    def project(self, inputs):
-        x = self.normalize(ops.matmul(inputs, self.kernel), self.kernel_gamma)
+    def project(self, inputs, mask=None):
+        x = self.normalize(self.product(inputs, self.kernel, mask), self.kernel_gamma)
         return x if self.bias is None else x + self.bias
 
     def recur(self, h, *gates, mask=None):
@@ -161,8 +163,8 @@ class LayerNormGRUCell(LayerNormCell, GRUCell):
             axis=-1,
         )
 
-    def project(self, inputs):
-        x = self.normalize(ops.matmul(inputs, self.kernel), self.kernel_gamma)
+    def project(self, inputs, mask=None):
+        x = self.normalize(self.product(inputs, self.kernel, mask), self.kernel_gamma)
         return x + self.bias[0] if self.use_bias else x
 
     def recur(self, h, *gates, mask=None):

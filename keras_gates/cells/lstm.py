@@ -1,10 +1,11 @@
 """Long short-term memory and the cells next to it."""
 
 from collections.abc import Iterable
+from typing import Any, Literal
 
 from keras import ops
 
-from keras_gates._arguments import check_choice, resolve
+from keras_gates._arguments import Activation, Constraint, Initializer, Regularizer, check_choice, resolve
 from keras_gates.cells.base import GatedCell, register
 
 
@@ -63,16 +64,16 @@ class PeepholeLSTMCell(LSTMCell):
 
     def __init__(
         self,
-        units,
+        units: int,
         *,
-        peepholes=None,
-        peephole="diagonal",
-        output_peephole="current",
-        peephole_initializer="zeros",
-        peephole_regularizer=None,
-        peephole_constraint=None,
-        **kwargs,
-    ):
+        peepholes: Iterable[str] | None = None,
+        peephole: Literal["diagonal", "full"] = "diagonal",
+        output_peephole: Literal["current", "previous"] = "current",
+        peephole_initializer: Initializer = "zeros",
+        peephole_regularizer: Regularizer = None,
+        peephole_constraint: Constraint = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(units, **kwargs)
         self.peepholes = self._in_kernel_order(peepholes)
         self.peephole = check_choice("peephole", peephole, ("diagonal", "full"))
@@ -103,7 +104,7 @@ class PeepholeLSTMCell(LSTMCell):
         }
 
     def gate(self, name, a, memory):
-        """σ(a + p ⊙ memory), or σ(a + P memory); a gate that the cell has not stands open, at one."""
+        """σ(a + p ⊙ memory), or σ(a + P memory); ones for a gate that the cell does not have."""
         if name not in self.gates:
             return ops.ones_like(memory)
         if name not in self.peepholes:
@@ -150,7 +151,7 @@ class PeepholeOnlyLSTMCell(LSTMCell):
 
     source = "the peephole form of LSTM in which h enters no gate"
 
-    def __init__(self, units, *, output_activation="tanh", **kwargs):
+    def __init__(self, units: int, *, output_activation: Activation = "tanh", **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self.output_activation = resolve("output_activation", output_activation)
 
@@ -185,7 +186,7 @@ class CoupledLSTMCell(PeepholeLSTMCell):
         c' = f ⊙ c + (1 − f) ⊙ g
         h' = o ⊙ φ(c')
 
-    With `peepholes`, f sees c and o sees c' as in `PeepholeLSTMCell`. Reports i = 1 − f as well.
+    With `peepholes`, f sees c and o sees c' as in `PeepholeLSTMCell`. A trace has i = 1 − f as well.
 
     Args:
         peepholes: which gates see the memory, any subset of f, o; none by default.
@@ -195,7 +196,7 @@ class CoupledLSTMCell(PeepholeLSTMCell):
     gates = ("f", "g", "o")
     source = "Greff et al. 2017, LSTM: A search space odyssey"
 
-    def __init__(self, units, *, peepholes=(), **kwargs):
+    def __init__(self, units: int, *, peepholes: Iterable[str] | None = (), **kwargs: Any) -> None:
         super().__init__(units, peepholes=peepholes, **kwargs)
 
     def step(self, x, states, recur):

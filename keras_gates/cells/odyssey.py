@@ -4,6 +4,9 @@ Greff, Srivastava, Koutník, Steunebrink & Schmidhuber 2017, IEEE TNNLS 28 (10).
 `PeepholeLSTMCell`, and NP is `LSTMCell`.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from keras import ops
 
 from keras_gates.cells.base import cell_classes, register
@@ -65,19 +68,19 @@ class CoupledPeepholeLSTMCell(CoupledLSTMCell):
     A `CoupledLSTMCell` that has its peepholes from the start.
     """
 
-    def __init__(self, units, *, peepholes=None, **kwargs):
+    def __init__(self, units: int, *, peepholes: Iterable[str] | None = None, **kwargs: Any) -> None:
         super().__init__(units, peepholes=peepholes, **kwargs)
 
 
 @register("FGR")
 class FullGateRecurrenceLSTMCell(PeepholeLSTMCell):
-    r"""Vanilla LSTM with full gate recurrence (FGR): i, f, o hear the i, f, o of the step before as well.
+    r"""Vanilla LSTM with full gate recurrence (FGR): i, f, o also depend on the i, f, o of the step before.
 
         i = σ(W_i x + U_i h + p_i ⊙ c + b_i + R_ii i + R_fi f + R_oi o)        f, o likewise
 
-    So the gates are states too. The nine matrices stand in one, `gate_kernel`, shape
-    `(3·units, 3·units)`: rows from i, f, o before, columns to i, f, o. It starts as the recurrent
-    kernel does. Arguments as `PeepholeLSTMCell`.
+    So the gates are states too. The nine matrices are the blocks of one weight, `gate_kernel`, shape
+    `(3·units, 3·units)`: rows from i, f, o before, columns to i, f, o. Its initializer is that of the
+    recurrent kernel. Arguments as `PeepholeLSTMCell`.
     """
 
     states = ("h", "c", "i", "f", "o")

@@ -14,7 +14,8 @@ class SimpleRNNCell(GatedCell):
     """
 
     gates, states = ("n",), ("h",)
-    without = ("recurrent_activation", "unit_forget_bias")
+    draws_mask_seed_first = True
+    without = ("recurrent_activation", "unit_forget_bias", "dropout_per_gate")
     source = "Elman 1990, Finding structure in time"
 
     def step(self, x, states, recur):

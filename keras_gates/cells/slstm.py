@@ -1,5 +1,7 @@
 """sLSTM: exponential gates, held in range by a running maximum."""
 
+from typing import Any, Literal
+
 from keras import ops
 
 from keras_gates._arguments import check_choice
@@ -24,7 +26,7 @@ class SLSTMCell(LSTMCell):
 
     c and n are those of the paper times exp(−m). At first h, c and n are zero and m is so low that the
     first step forgets it, whatever its gates: from then on n ≥ 1. The paper's several heads (U in
-    diagonal blocks) are one here. Reports i and f as stabilised, at most one.
+    diagonal blocks) are one here. A trace has i and f as stabilised, at most one.
 
     Args:
         forget: what makes f, `"sigmoid"` or `"exponential"`.
@@ -35,7 +37,9 @@ class SLSTMCell(LSTMCell):
     states = ("h", "c", "n", "m")
     source = "Beck et al. 2024, xLSTM: Extended long short-term memory"
 
-    def __init__(self, units, *, forget="sigmoid", **kwargs):
+    def __init__(
+        self, units: int, *, forget: Literal["sigmoid", "exponential"] = "sigmoid", **kwargs: Any
+    ) -> None:
         super().__init__(units, **kwargs)
         self.forget = check_choice("forget", forget, ("sigmoid", "exponential"))
 

@@ -1,9 +1,11 @@
-"""Cells made of a cell: what is added to any of them, written once."""
+"""Cells that wrap another cell and add to it."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
-from keras_gates._arguments import Configured, check_rate, fresh, resolve
+from keras_gates._arguments import Configured, Initializer, check_rate, resolve
 from keras_gates.cells.base import DropoutRNNCell, register
 
 
@@ -21,7 +23,7 @@ def check_cell(argument, cell):
 def call_cell_with_gates(cell, inputs, states, training):
     """One step of any cell: the output, the list of new states, and the dict of its gates.
 
-    A cell of Keras' own says nothing of its gates: their dict is empty.
+    The cells of Keras do not return their gates: the dict is empty for them.
     """
     if hasattr(cell, "call_with_gates"):
         return cell.call_with_gates(inputs, states, training)
@@ -36,7 +38,7 @@ def sizes_of(cell):
 
 
 class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
-    """Base of the cells that wrap another: it does what the cell inside does, and says so.
+    """Base of the cells that wrap another: it does what the cell inside does.
 
     It works wherever a cell does (`keras.layers.RNN`, `StackedRNNCells`, `Bidirectional`, another
     wrapper): states, initial states, also learned ones, and dropout masks, held over time, are those of
@@ -50,17 +52,19 @@ class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
 
     Call arguments:
         inputs: the inputs of one step, shape `(batch, features)`.
-        states: the states before the step, a list of tensors of shape `(batch, size)`.
-        training: whether what applies in training only does.
+        states: the states before the step, a list of tensors of shape `(batch, size)`; of a cell with one
+            state also that tensor itself.
+        training: whether it is a step of training, with dropout and the like.
 
     Returns:
-        The output of the step, shape `(batch, output_size)`, and the list of states after it.
+        The output of the step, shape `(batch, output_size)`, and the states after it, in the form in which
+        those before it were given.
 
     Raises:
         TypeError: `cell` is no single recurrent cell.
     """
 
-    def __init__(self, cell, **kwargs):
+    def __init__(self, cell: keras.layers.Layer, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", check_cell("cell", cell).dtype_policy)
         super().__init__(**kwargs)
         self.cell = cell
@@ -89,12 +93,13 @@ class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
         return list(states) if isinstance(states, (list, tuple)) else [states]
 
     def call_with_gates(self, inputs, states, training=False):
-        """`call` that also says what each gate was: the output, the list of new states, the dict of gates."""
+        """Like `call`, and also returns the gates: the output, the list of new states, the dict of gates."""
         return call_cell_with_gates(self.cell, inputs, states, training)
 
     def call(self, inputs, states, training=False):
-        output, new_states, _ = self.call_with_gates(inputs, states, training)
-        return output, new_states
+        listed = keras.tree.is_nested(states)
+        output, new_states, _ = self.call_with_gates(inputs, states if listed else [states], training)
+        return output, new_states if listed else new_states[0]
 
     # Keras draws the masks of a sequence from the outermost cell before its loop, and clears them after it.
 
@@ -119,17 +124,17 @@ class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
 
 @register()
 class ResidualCell(WrapperCell):
-    r"""A cell whose input takes a short cut around it.
+    r"""A cell whose input is added to its output.
 
         y = cell(x) + x              project=False
         y = cell(x) + W x            project=True
 
-    Its states are those of the cell inside, without the short cut. With `project`, W is the weight
+    Its states are those of the cell inside; the input is not added to these. With `project`, W is the weight
     `projection`, shape `(features, output_size)`.
 
     Args:
         cell: the cell inside. Without `project`, its output is as wide as its input.
-        project: whether a trained matrix takes the input to the width of the output.
+        project: whether a trained matrix maps the input to the width of the output.
         projection_initializer: how W starts.
         **kwargs: as in `WrapperCell`.
 
@@ -141,7 +146,14 @@ class ResidualCell(WrapperCell):
         "Wu et al. 2016, Google's neural machine translation system; He et al. 2016, Deep residual learning"
     )
 
-    def __init__(self, cell, *, project=False, projection_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        cell: keras.layers.Layer,
+        *,
+        project: bool = False,
+        projection_initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(cell, **kwargs)
         self.project = project
         self.projection_initializer = resolve("projection_initializer", projection_initializer)
@@ -153,7 +165,7 @@ class ResidualCell(WrapperCell):
             self.projection = self.add_weight(
                 shape=(features, self.output_size),
                 name="projection",
-                initializer=fresh(self.projection_initializer),
+                initializer=self.projection_initializer,
             )
         elif features != self.output_size:
             raise ValueError(
@@ -169,7 +181,7 @@ class ResidualCell(WrapperCell):
 
 @register()
 class ZoneoutCell(WrapperCell):
-    r"""A cell whose units now and then keep their state as it was.
+    r"""A cell whose units keep their previous state at random, each with a fixed probability.
 
         s' = d ⊙ s + (1 − d) ⊙ s'_cell        in training: d is one with probability z, drawn for
                                               each unit and each step
@@ -184,8 +196,8 @@ class ZoneoutCell(WrapperCell):
     Args:
         cell: the cell inside, no wrapper.
         zoneout: z, in [0, 1): one rate for all states, or a dict of rates by the name of the state
-            (the paper's for characters: `{"h": 0.05, "c": 0.5}`). One rate for all leaves alone what is
-            no memory of units, such as the clock of a `ClockworkCell`.
+            (the paper's for characters: `{"h": 0.05, "c": 0.5}`). One rate for all does not apply to a
+            state that is no memory of units, such as the clock of a `ClockworkCell`.
         seed: seed of the draws.
         **kwargs: as in `WrapperCell`.
 
@@ -196,7 +208,14 @@ class ZoneoutCell(WrapperCell):
 
     source = "Krueger et al. 2017, Zoneout: Regularizing RNNs by randomly preserving hidden activations"
 
-    def __init__(self, cell, *, zoneout=0.1, seed=None, **kwargs):
+    def __init__(
+        self,
+        cell: keras.layers.Layer,
+        *,
+        zoneout: float | dict[str, float] = 0.1,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(cell, **kwargs)
         if isinstance(cell, WrapperCell):
             raise TypeError(

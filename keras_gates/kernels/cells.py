@@ -110,6 +110,8 @@ def describe(cell):
         return None
     if getattr(cell, "recurrent_activation", keras.activations.sigmoid) is not keras.activations.sigmoid:
         return None
+    if cell.dropout_per_gate and (cell.dropout or cell.recurrent_dropout):
+        return None  # the kernels take one mask for all gates
     described = describe_this(cell)
     if described is None:
         return None

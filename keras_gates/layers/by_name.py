@@ -1,11 +1,12 @@
 """A layer of every cell: `PeepholeLSTM(64)` is `RNN(PeepholeLSTMCell(64))` under a name of its own."""
 
 import inspect
+from typing import Any
 
 import keras
 
-from keras_gates._arguments import arguments_of, deserialize_values, signature_of
-from keras_gates.cells.base import register
+from keras_gates._arguments import arguments_of, check_rate, deserialize_values, resolve, signature_of
+from keras_gates.cells.base import GatedCell, check_units_alone_by_position, register
 from keras_gates.cells.clockwork import ClockworkCell
 from keras_gates.cells.depth_gated import DepthGatedLSTMCell
 from keras_gates.cells.gru import GRUCell, MinimalGatedCell
@@ -28,8 +29,8 @@ from keras_gates.cells.slstm import SLSTMCell
 from keras_gates.layers.rnn import RNN
 
 
-def arguments_of_rnn():
-    """The parameters of `keras.layers.RNN` but its cell, as keyword-only ones."""
+def arguments_of_rnn() -> dict[str, inspect.Parameter]:
+    """The parameters of `keras.layers.RNN` without the cell, as keyword-only ones."""
     parameters = inspect.signature(keras.layers.RNN.__init__).parameters
     own = [name for name in parameters if name not in ("self", "cell", "kwargs")]
     return {name: parameters[name].replace(kind=inspect.Parameter.KEYWORD_ONLY) for name in own}
@@ -38,32 +39,68 @@ def arguments_of_rnn():
 class CellLayer(RNN):
     """Base of the layers by name: takes the arguments of its cell and of `RNN` in one call.
 
-    A subclass says only which cell it is made of. `dtype` and `trainable` reach both the layer and its cell.
+    A subclass only says which cell it is made of. `dtype` and `trainable` apply to the layer and to its cell.
+    Every argument of the cell can be read as an attribute of the layer; activations and dropout rates
+    can also be set, and then hold for the next call.
+
+    `use_cudnn` of Keras' layers is accepted and has no effect, unless it is true.
+
+    Raises:
+        TypeError: an argument is unknown or not given by name.
+        ValueError: an argument is out of its range, or `use_cudnn` is true.
     """
 
-    cell_class = None
+    cell_class: type[GatedCell]
 
-    def __init__(self, units, **kwargs):
-        arguments = arguments_of(self.cell_class)
+    def __new__(cls, *args, **kwargs):
+        check_units_alone_by_position(cls.__name__, args, kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        if kwargs.pop("use_cudnn", "auto") is True:
+            raise ValueError(
+                f"`use_cudnn=True` is not available: {type(self).__name__} has no cuDNN path. Leave it out; "
+                "docs/migration.md says what else differs from Keras."
+            )
+        arguments = {*arguments_of(self.cell_class), *self.cell_class.without, "implementation"}
+        of_cell = {name: kwargs.pop(name) for name in list(kwargs) if name in arguments}
         shared = {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}
-        of_cell = {
-            name: kwargs.pop(name)
-            for name in list(kwargs)
-            if name in arguments or name in self.cell_class.without
-        }
         super().__init__(self.cell_class(units, **of_cell, **shared), **kwargs)
 
     def get_config(self):
         config = super().get_config()
         cell = config.pop("cell")["config"]
-        return {**{name: cell[name] for name in arguments_of(self.cell_class)}, **config}
+        penalty = keras.regularizers.serialize(self.activity_regularizer)
+        own = {name: cell[name] for name in arguments_of(self.cell_class)}
+        return {**own, **config, "activity_regularizer": penalty}
 
     @classmethod
     def from_config(cls, config):
         return cls(**deserialize_values(config))
 
 
-def layer_of(cell_class):
+def _argument_of_cell(name):
+    """The property of a layer that is an argument of its cell."""
+
+    def read(layer):
+        return getattr(layer.cell, name)
+
+    def set_(layer, value):
+        if name.endswith("dropout"):
+            value = check_rate(name, value)
+        elif name.endswith("activation"):
+            value = resolve(name, value)
+        else:
+            raise AttributeError(
+                f"`{name}` of {type(layer).__name__} is fixed when the layer is made; only activations and "
+                f"dropout rates can be set later; got {value!r}."
+            )
+        setattr(layer.cell, name, value)
+
+    return property(read, set_, doc=f"`{name}` of the cell.")
+
+
+def layer_of(cell_class: type[GatedCell]) -> type[CellLayer]:
     """The layer of a cell class: `PeepholeLSTMCell` makes `PeepholeLSTM`, registered for saving and loading.
 
     Use it for a cell of your own too; assign the result to its name, in the module that defines it.
@@ -74,6 +111,7 @@ def layer_of(cell_class):
         f"`keras_gates.RNN({cell_class.__name__}(…))` in one call, saved and loaded under its own name.\n\n"
     )
     body = {
+        **{argument: _argument_of_cell(argument) for argument in arguments_of(cell_class)},
         "cell_class": cell_class,
         "__module__": __name__,
         "__signature__": signature_of(arguments),
