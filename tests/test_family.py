@@ -179,6 +179,58 @@ def test_peepholes_that_start_at_random_start_each_in_its_own_way():
     assert all(not np.allclose(*pair) for pair in itertools.combinations(weights, 2))
 
 
+# -- minLSTM
+
+
+@pytest.mark.parametrize("rnn", [keras.layers.RNN, kg.RNN])
+@pytest.mark.parametrize(
+    "dtype, depth, tolerance",
+    [
+        ("float32", -20.0, 1e-5),
+        ("float32", -95.0, 1e-5),
+        ("float32", -1000.0, 1e-4),
+        ("float16", -20.0, 1e-2),
+        ("bfloat16", -20.0, 1e-1),
+    ],
+)
+def test_minlstm_shares_out_its_memory_however_far_both_gates_are_shut(rnn, dtype, depth, tolerance):
+    """Where both sigmoids are zero, their ratio is still e to the difference of the pre-activations."""
+    cell = kg.MinLSTMCell(3, dtype=dtype)
+    layer = rnn(cell, return_sequences=True, dtype=dtype)
+    layer.build(x.shape)
+    i = np.linspace(-1, 1, 3)  # how much less the input gate is shut than the forget gate
+    cell.kernel.assign(np.concatenate([np.zeros((4, 6)), np.ones((4, 3))], 1))
+    cell.bias.assign(np.concatenate([depth + i, np.full(3, depth), np.zeros(3)]))
+    with kg.use_kernels("never"):
+        h = np.array(ops.cast(layer(x), "float32"))
+        trained = gradients_of(layer, ops.convert_to_tensor(x))
+    expected, f = np.zeros((3, 3)), 1 / (1 + np.exp(i))
+    for t in range(x.shape[1]):
+        expected = f * expected + (1 - f) * x[:, t].astype("float64").sum(-1, keepdims=True)
+        np.testing.assert_allclose(h[:, t], expected, atol=tolerance)
+    assert all(np.isfinite(gradient).all() for gradient in trained)
+    assert np.abs(trained[1][:6]).min() > 0  # of the biases of both gates
+
+
+def gradients_of(layer, inputs):
+    """The gradients of the sum of squares with respect to the inputs and the bias."""
+    tf = pytest.importorskip("tensorflow")
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        loss = ops.sum(ops.cast(layer(inputs), "float32") ** 2)
+    of = tape.gradient(loss, [inputs, layer.cell.bias.value])
+    return [np.array(ops.cast(gradient, "float32")) for gradient in of]
+
+
+def test_minlstm_takes_other_gates_too_and_writes_nothing_where_they_are_shut():
+    cell = kg.MinLSTMCell(3, recurrent_activation="hard_sigmoid", unit_forget_bias=False)
+    cell.build((None, 4))
+    cell.bias.assign([-1e3, -1e3, -1e3, -1e3, 0, 1e3, 0, 0, 0])
+    cell.kernel.assign(np.concatenate([np.zeros((4, 6)), np.ones((4, 3))], 1))
+    output, _ = cell(x[:, 0], [np.ones((3, 3), "float32")])
+    np.testing.assert_allclose(output, np.tile([0.0, 1.0, 1.0], (3, 1)))
+
+
 # -- sLSTM
 
 

@@ -1,5 +1,11 @@
 """minGRU and minLSTM: gates that see the input alone."""
 
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_gates._arguments import Activation
 from keras_gates.cells.base import GatedCell, register
 
 # What a cell without recurrent weights has no use for.
@@ -43,7 +49,7 @@ class MinGRUCell(UnrecurrentCell):
     gates = ("u", "n")
     source = "Feng et al. 2024, Were RNNs all we needed?"
 
-    def __init__(self, units, *, activation="linear", **kwargs):
+    def __init__(self, units: int, *, activation: Activation = "linear", **kwargs: Any) -> None:
         super().__init__(units, activation=activation, **kwargs)
 
     def step(self, x, states, recur):
@@ -64,7 +70,9 @@ class MinLSTMCell(UnrecurrentCell):
         g = φ(W_g x + b_g)
         h' = (f ⊙ h + i ⊙ g) / (f + i)
 
-    The memory is the output. Reports i and f as shared out: i / (f + i), f / (f + i).
+    The memory is the output. The gates that are traced are those normalised to sum to one: i / (f + i),
+    f / (f + i). Where σ is the sigmoid they are computed from log σ(k) = −softplus(−k), as in the paper's
+    appendix, f / (f + i) = σ(log f − log i): gates that are both shut still have a ratio.
 
     Args:
         activation: φ, linear by default, as in `MinGRUCell`.
@@ -75,16 +83,22 @@ class MinLSTMCell(UnrecurrentCell):
     without = _OF_RECURRENCE
     source = "Feng et al. 2024, Were RNNs all we needed?"
 
-    def __init__(self, units, *, activation="linear", **kwargs):
+    def __init__(self, units: int, *, activation: Activation = "linear", **kwargs: Any) -> None:
         super().__init__(units, activation=activation, **kwargs)
 
+    def normalize(self, i, f):
+        """i / (f + i) and f / (f + i), from pre-activations; zeros where both gates are exactly zero."""
+        sigma = self.recurrent_activation
+        if sigma is keras.activations.sigmoid:
+            f = sigma(ops.softplus(-i) - ops.softplus(-f))
+            return 1 - f, f
+        i, f = sigma(i), sigma(f)
+        return ops.divide_no_nan(i, f + i), ops.divide_no_nan(f, f + i)
+
     def step(self, x, states, recur):
-        sigma, phi = self.recurrent_activation, self.activation
         (h,) = states
         i, f, g = self.split(x)
-        i = sigma(i)
-        f = sigma(f)
-        g = phi(g)
-        i, f = i / (f + i), f / (f + i)
+        i, f = self.normalize(i, f)
+        g = self.activation(g)
         h = f * h + i * g
         return (h,), {"i": i, "f": f, "g": g}
