@@ -352,6 +352,14 @@ def names_and_shapes_of_weights(of, kind):
     return [layer.count_params(), *([w.name, *map(str, w.shape)] for w in layer.weights)]
 
 
+def paths_of_weights(of, kind):
+    """Of two layers: they differ in the name of the layer, which is given here, not in that of the cell."""
+    layers = [getattr(of, kind)(5, name=name) for name in ("one", "other")]
+    for layer in layers:
+        layer.build((None, None, 3))
+    return [weight.path for layer in layers for weight in layer.weights]
+
+
 def over_time(of, kind):
     layer = keras.layers.TimeDistributed(getattr(of, kind)(5))
     return layer(np.stack([x, x[::-1]], 1))
@@ -662,7 +670,8 @@ PROBES |= {
         dropout_at_training, trained_in_a_graph, frozen, made_frozen, attributes, units_cannot_be_set,
         config, names_in_the_config, from_the_config, from_the_config_of_keras,
         from_a_config_with_implementation, given_weights, weights_of_another_shape, too_few_weights,
-        names_and_shapes_of_weights, over_time, bidirectional_with_states, bidirectional_and_masked,
+        names_and_shapes_of_weights, paths_of_weights, over_time, bidirectional_with_states,
+        bidirectional_and_masked,
         bidirectional_of_two, bidirectional_in_one_direction, embedded_and_masked, a_mask_goes_on,
         a_mask_ends, twice_in_a_model, symbolic_shapes, computed_shapes, other_batches, one_step,
         lists_of_numbers, integers, numpy_scalars, of_rank_two, of_rank_four, other_features,

@@ -1,6 +1,7 @@
 """A layer of every cell: `PeepholeLSTM(64)` is `RNN(PeepholeLSTMCell(64))` under a name of its own."""
 
 import inspect
+import re
 from typing import Any
 
 import keras
@@ -65,7 +66,9 @@ class CellLayer(RNN):
         arguments = {*arguments_of(self.cell_class), *self.cell_class.without, "implementation"}
         of_cell = {name: kwargs.pop(name) for name in list(kwargs) if name in arguments}
         shared = {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}
-        super().__init__(self.cell_class(units, **of_cell, **shared), **kwargs)
+        # Without a number, as in Keras: so the paths of the weights are those of Keras' layers.
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.cell_class.__name__).lower()
+        super().__init__(self.cell_class(units, name=name, **of_cell, **shared), **kwargs)
 
     def get_config(self):
         config = super().get_config()
