@@ -384,3 +384,41 @@ def test_wrong_names_are_told():
         opened.step({"heard": SAID[:, 0]}, {}, opened.context({"heard": HEARD}))
     with pytest.raises(ValueError, match="Give `batch_size`"):
         Opened(language()[0], over="said").initial_states()
+
+
+# -- features of a whole sequence beside it
+
+
+def beside_features(start):
+    """A layer that starts from features of the whole sequence, or reads them with every step."""
+    x, features = keras.Input((None, 3), name="x"), keras.Input((SIZE,), name="features")
+    layer = keras_gates.GRU(SIZE, return_sequences=True)
+    if start:
+        outputs = layer(x, initial_state=[layers.Dense(SIZE, activation="tanh")(features)])
+    else:
+        outputs = layers.Add()([layer(x), layers.Reshape((1, SIZE))(features)])
+    return randomize(keras.Model([x, features], outputs, name="model"))
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_features_of_the_whole_sequence_are_context(start):
+    model, x, features = beside_features(start), normal(2, 6, 3), normal(2, SIZE)
+    opened, states = Opened(model), {}
+    context = opened.context({"features": features})
+    whole = ops.convert_to_numpy(model([x, features]))
+    for t in range(6):
+        outputs, states = opened.step({"x": x[:, t]}, states, context)
+        np.testing.assert_allclose(ops.convert_to_numpy(outputs["outputs"]), whole[:, t], atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel needs TensorFlow")
+def test_an_endpoint_step_takes_features_but_no_states_from_them(tmp_path):
+    model, x, features = beside_features(start=False), normal(2, 6, 3), normal(2, SIZE)
+    keras_gates.export(model, tmp_path / "model", "step")
+    stream = keras_gates.load(tmp_path / "model").stream(batch_size=2)
+    found = stream.push({"x": x, "features": features})
+    np.testing.assert_allclose(found, model([x, features]), rtol=0, atol=1e-5)
+    with pytest.raises(
+        NotStepwiseError, match=r"'model' starts from states that depend on its .* 'features'"
+    ):
+        keras_gates.export(beside_features(start=True), tmp_path / "other", "step")

@@ -119,7 +119,7 @@ def advance(cells, inputs, start, nudges=None):
     """
     readings = []
     for level, (cell, states) in enumerate(zip(cells, start, strict=True)):
-        output, states, gates = _report(cell, inputs, states)
+        output, states, gates = _call_with_gates(cell, inputs, states)
         is_state = output is states[0]
         if nudges is not None:
             states = [state + nudge for state, nudge in zip(states, nudges[level], strict=True)]
@@ -129,12 +129,12 @@ def advance(cells, inputs, start, nudges=None):
     return readings
 
 
-def _report(cell, inputs, states):
+def _call_with_gates(cell, inputs, states):
     """What the cell's `call` computes, through its `__call__`, so that Keras casts as in the model."""
-    if not hasattr(cell, "report"):
+    if not hasattr(cell, "call_with_gates"):
         output, states = cell(inputs, states)
         return output, list(states) if keras.tree.is_nested(states) else [states], {}
-    with attributes(cell, call=cell.report):
+    with attributes(cell, call=cell.call_with_gates):
         return cell(inputs, states)
 
 

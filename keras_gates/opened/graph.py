@@ -35,13 +35,6 @@ class CallError(Exception):
         self.layer = layer
 
 
-def as_functional(model):
-    """A `Sequential` as the functional model it is; any other model as it is."""
-    if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    return model
-
-
 def is_graph(layer):
     """Whether a layer is a model that does nothing but run the graph it declares."""
     if isinstance(layer, keras.Sequential):

@@ -1,0 +1,156 @@
+"""A Keras model, opened: its recurrent layers, and how it runs one step at a time.
+
+Everything that looks into a model or steps it takes an `Opened`. Weights are shared with the model, for its
+own layers run; nothing is copied.
+"""
+
+import functools
+from dataclasses import dataclass, field
+
+import keras
+
+from keras_gates.layers.pooling import running_of
+from keras_gates.opened.places import by_place
+from keras_gates.opened.steps import Steps
+from keras_gates.opened.whole import NotStepwiseError, Whole, named_inputs
+
+
+class UnreadableModelError(ValueError):
+    """A model in which there is nothing recurrent to look at."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model whose recurrent layers are known, and which can run one step at a time over an input.
+
+        opened = Opened(model, over="said")
+        context = opened.context({"heard": heard})        # an encoder, a picture's features: once
+        states = opened.initial_states(context)
+        for said in tokens:
+            outputs, states = opened.step({"said": said}, states, context)
+
+    What does not depend on the input `over` is the context: it is computed once. The rest runs step by step,
+    its states and the context carried. That the steps give what the whole sequence gives is tried out, layer
+    by layer, on random inputs when the steps are first asked for. While a step or a context is computed, the
+    model's layers have other loops: it must not be used in another thread meanwhile.
+
+    Open a model once and keep it: every `Opened` that runs in steps calls the layers on new symbolic inputs,
+    which they remember.
+
+    Args:
+        model: a Keras model. To run in steps it must be functional, or `Sequential` with declared inputs;
+            any other model or layer has its recurrent layers alone.
+        over: the name of the input that is given step by step: the name of its `keras.Input`, or `"inputs"`
+            for the only one. None for all inputs that are sequences.
+
+    Attributes:
+        recurrent: every `keras.layers.RNN` in the model by its place, such as `lstm`, `encoder/gru` or
+            `bidirectional/forward`; a dict.
+
+    Raises:
+        TypeError: `model` is no Keras model or layer.
+        ValueError: `over` is no input of the model.
+        NotStepwiseError: with `over`: no output depends on it, or a layer reads other steps than the one it
+            is at; the sentence names the layer.
+    """
+
+    model: keras.Layer
+    over: str | None = None
+    _places: tuple = field(init=False, repr=False)
+
+    def __post_init__(self):
+        if not isinstance(self.model, keras.Layer):
+            kind = type(self.model).__name__
+            raise TypeError(f"Expected a Keras model or layer; got {self.model!r} of type {kind}.")
+        found = by_place(self.model, lambda layer: isinstance(layer, keras.layers.RNN))
+        object.__setattr__(self, "_places", tuple(found.items()))
+        if self.over is not None:
+            _ = self.steps
+
+    @property
+    def recurrent(self):
+        return dict(self._places)
+
+    def check_recurrent(self):
+        """Raise an UnreadableModelError if nothing in the model is recurrent."""
+        if not self._places:
+            kind = type(self.model).__name__
+            raise UnreadableModelError(
+                f"Nothing in {kind} {self.model.name!r} is recurrent: it holds no keras.layers.RNN."
+            )
+
+    @functools.cached_property
+    def functional(self):
+        """The model as a functional one, which a `Sequential` is too."""
+        if not getattr(self.model, "inputs", None):
+            raise NotStepwiseError(
+                f"The model {self.model.name!r} does not declare its inputs: wrap it as "
+                f"keras.Model(inputs, model(inputs)) with inputs = keras.Input(…)."
+            )
+        if isinstance(self.model, keras.Sequential):
+            return keras.Model(self.model.inputs[0], self.model.outputs[0], name=self.model.name)
+        return self.model
+
+    @property
+    def inputs(self):
+        """The symbolic inputs by name: a single one is `inputs`, several have their names in the model."""
+        return named_inputs(self.functional)
+
+    @functools.cached_property
+    def whole(self):
+        """The model on whole sequences of any length, from its tokens on: see `Whole`."""
+        return Whole(self.functional, self.over)
+
+    @functools.cached_property
+    def steps(self):
+        """How the model splits where `over` enters: see `Steps`."""
+        poolings = by_place(self.model, lambda layer: running_of(layer) is not None)
+        return Steps(self.whole, self.recurrent, poolings)
+
+    def context(self, inputs=None):
+        """What does not depend on the input `over`, masks included; to be computed once.
+
+        Args:
+            inputs: the other inputs of the model by name, whole; a dict of arrays or tensors.
+
+        Returns:
+            A flat dict of tensors by name, each with the batch as its first axis. It is empty for a model
+            that has no other input.
+        """
+        return self.steps.context(inputs or {})
+
+    def initial_states(self, context=None, batch_size=None):
+        """The states before the first step, by name, each with the batch as its first axis.
+
+        Args:
+            context: what `context` gives; from it come the size of the batch, and those states that a layer
+                is given as its `initial_state`.
+            batch_size: the number of sequences, for a model without context.
+        """
+        return self.steps.initial_states(context or {}, batch_size)
+
+    def step(self, inputs, states, context=None):
+        """One step. It can be traced into a graph.
+
+        Args:
+            inputs: by name, what is given step by step, one step of it, `(batch, …)`; `tokens` where the
+                input is a text that passes a `TextVectorization` first.
+            states: by name, as `initial_states` or the step before gave them. A state that is missing is as
+                before the first step.
+            context: what `context` gives.
+
+        Returns:
+            The outputs of the step, a dict of tensors `(batch, …)` by name (a single one is `outputs`), of
+            those outputs of the model that depend on `over`; and the states after the step.
+        """
+        outputs, made = self.steps.step(inputs, states, context or {})
+        return outputs, made.after
+
+    def trace_step(self, inputs, states, context=None):
+        """`step` that also says what the cells report: outputs, states, and the dict of gates.
+
+        Gates are named by place and gate, such as `decoder_alignment`, the weights with which the cell of
+        the layer `decoder` looked at its memory, `(batch, J)`.
+        """
+        outputs, made = self.steps.step(inputs, states, context or {})
+        return outputs, made.after, made.gates
