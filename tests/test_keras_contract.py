@@ -48,7 +48,7 @@ def test_rnn_arguments_are_those_the_layers_by_name_pass_on():
 
 
 def test_a_layer_tells_its_own_layers():
-    """If this fails, `keras.layers.Layer._flatten_layers` has gone: `keras_gates.introspect.sweep` uses it to
+    """If this fails, `keras.layers.Layer._flatten_layers` has gone: `keras_gates.opened.places` uses it to
     find recurrent layers inside layers that are no models; give `_children` there another way."""
     wrapper = keras.layers.TimeDistributed(keras.layers.LSTM(2))
     assert list(wrapper._flatten_layers(include_self=False, recursive=False)) == [wrapper.layer]
@@ -57,7 +57,7 @@ def test_a_layer_tells_its_own_layers():
 def test_an_rnn_runs_the_loop_of_its_instance():
     """If this fails, `keras.layers.RNN.call` no longer reaches `self.inner_loop` with these arguments.
 
-    `keras_gates.introspect.sweep.watching` stands in for it, and `keras_gates.RNN` overrides it.
+    `keras_gates.introspect.recording.recording` stands in for it, and `keras_gates.RNN` overrides it.
     """
     seen = {}
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gates.introspect.sweep import name_states, watching
-from keras_gates.introspect.tracing import Pass, by_level, run_pass, watched
+from keras_gates.introspect.recording import recording
+from keras_gates.introspect.tracing import Pass, opened_on, run_pass, with_masks
 
 
 def gradient_flow(model, inputs, targets, loss=None, mask=None, full=False):
@@ -44,7 +44,7 @@ def gradient_flow(model, inputs, targets, loss=None, mask=None, full=False):
             f"{type(model).__name__} {model.name!r} was not compiled with a loss: give one, such as 'mse'."
         )
     compiled_with = tuple(keras.tree.flatten(model.loss)) if loss is None else None
-    differentiator = _differentiator(model, watched(model, inputs), loss, compiled_with)
+    differentiator = _differentiator(opened_on(model, inputs), loss, compiled_with)
     flow = run_pass(differentiator, inputs, mask, targets=targets)
     return flow if full else keras.tree.map_structure(_norm, flow)
 
@@ -54,44 +54,38 @@ def _norm(gradient):
 
 
 @functools.lru_cache(maxsize=4)
-def _differentiator(model, places, loss, compiled_with):
-    return Differentiator(model, places, loss)
+def _differentiator(opened, loss, compiled_with):
+    return Differentiator(opened, loss)
 
 
 class Differentiator(Pass):
-    def __init__(self, model, places, loss):
-        super().__init__(model, places)
+    def __init__(self, opened, loss):
+        super().__init__(opened)
         self.of = None if loss is None else keras.losses.get(loss)
 
     def call(self, arguments):
         targets = arguments.pop("targets")
 
         def loss_of(nudges):
-            with watching(self.layers_by_place, nudges):
+            with recording(self.recurrent, nudges):
                 outputs = self.run(**arguments)
             return self._loss(arguments["inputs"], targets, outputs)
 
-        with watching(self.layers_by_place) as seen:
+        with recording(self.recurrent) as records:
             self.run(**arguments)
         zeros = {
-            place: [[ops.zeros_like(state) for state in reading["states"]] for reading in layer["readings"]]
-            for place, layer in seen.items()
+            place: [[ops.zeros_like(state) for state in reading["states"]] for reading in record.readings]
+            for place, record in records.items()
         }
         gradients = gradients_of(loss_of, zeros)
-        return {
-            name: level
-            for place, layer in seen.items()
-            for name, level in by_level(place, layer, _named(layer["levels"], gradients[place])).items()
-        }
+        return with_masks(
+            {place: (record, record.states_by_name(gradients[place])) for place, record in records.items()}
+        )
 
     def _loss(self, inputs, targets, outputs):
         if self.of is None:
             return self.model.compute_loss(x=inputs, y=targets, y_pred=outputs)
         return ops.mean(self.of(targets, outputs))
-
-
-def _named(levels, gradients):
-    return [name_states(cell, states) for cell, states in zip(levels, gradients, strict=True)]
 
 
 def gradients_of(function, arguments):

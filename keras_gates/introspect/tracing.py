@@ -5,7 +5,8 @@ import functools
 import keras
 import numpy as np
 
-from keras_gates.introspect.sweep import levels_of, name_states, recurrent_layers, watching
+from keras_gates.introspect.recording import recording, reporting_cells
+from keras_gates.opened import Opened
 
 
 def trace(model, inputs, mask=None):
@@ -34,14 +35,20 @@ def trace(model, inputs, mask=None):
         TypeError: `model` is no Keras model or layer.
         ValueError: nothing in it is recurrent.
     """
-    return run_pass(_tracer(model, watched(model, inputs)), inputs, mask)
+    return run_pass(_tracer(opened_on(model, inputs)), inputs, mask)
 
 
-def watched(model, inputs):
-    """The recurrent layers of a model and their places, in a form that tells one set from another."""
-    if isinstance(model, keras.layers.Layer) and not model.built:
+def opened_on(model, inputs):
+    """The model, opened; it is built on the inputs if it is not built yet.
+
+    Raises:
+        TypeError, ValueError: as `trace`.
+    """
+    if isinstance(model, keras.Layer) and not model.built:
         model(inputs)
-    return tuple(recurrent_layers(model).items())
+    opened = Opened(model)
+    opened.check_recurrent()
+    return opened
 
 
 def run_pass(compiled, inputs, mask, **arguments):
@@ -67,18 +74,18 @@ def _as_array(values):
 
 
 @functools.lru_cache(maxsize=4)
-def _tracer(model, places):
-    return Tracer(model, places)
+def _tracer(opened):
+    return Tracer(opened)
 
 
 class Pass(keras.Model):
     """A pass through a model that gives out what its recurrent layers do, compiled by Keras' `predict`."""
 
-    def __init__(self, model, places):
+    def __init__(self, opened):
         # The model casts its inputs itself, or not.
         super().__init__(autocast=False)
-        self.model = model
-        self.layers_by_place = {place: (layer, levels_of(layer.cell)) for place, layer in places}
+        self.model = opened.model
+        self.recurrent = {place: (layer, reporting_cells(layer)) for place, layer in opened.recurrent.items()}
         # XLA takes long to compile a loop and rounds otherwise; for JAX it is the only compiler.
         self.jit_compile = keras.backend.backend() == "jax"
         self.built = True
@@ -93,24 +100,19 @@ class Pass(keras.Model):
 
 class Tracer(Pass):
     def call(self, arguments):
-        with watching(self.layers_by_place) as seen:
+        with recording(self.recurrent) as records:
             self.run(**arguments)
-        return {
-            name: level
-            for place, layer in seen.items()
-            for name, level in by_level(place, layer, _named(layer)).items()
-        }
+        return with_masks({place: (record, record.everything()) for place, record in records.items()})
 
 
-def _named(layer):
-    return [
-        {**reading["gates"], **name_states(cell, reading["states"])}
-        for cell, reading in zip(layer["levels"], layer["readings"], strict=True)
-    ]
+def with_masks(told):
+    """What was named of each cell, and the mask of its layer, as a `Pass` gives it out.
 
-
-def by_level(place, layer, named):
-    """Tell of each level of a layer, under a name of its own, what was named there, and the layer's mask."""
-    mask = {} if layer["mask"] is None else {"mask": layer["mask"]}
-    places = [place] if len(named) == 1 else [f"{place}/{k}" for k in range(len(named))]
-    return {place: {"named": level, **mask} for place, level in zip(places, named, strict=True)}
+    Args:
+        told: by place of the layer, its `Record`, and what is named of its cells by their places.
+    """
+    return {
+        place: {"named": named, **({} if record.mask is None else {"mask": record.mask})}
+        for record, cells in told.values()
+        for place, named in cells.items()
+    }
