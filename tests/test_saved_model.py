@@ -426,7 +426,7 @@ def test_the_readme_beside_the_graph_runs_as_it_stands(exported, name):
     assert printed == {"numbers": "(1, 5, 2) (1, 2) 7\n", "texts": "(2, 1) (1, 1) 11\n"}[name]
 
 
-def test_what_is_loaded_can_be_trained_further_through_every_door(exported):
+def test_what_is_loaded_can_be_trained_further_through_every_endpoint(exported):
     saved = keras_gates.load(exported["numbers"][1]).saved
     serve, trace = saved.signatures["serve"], saved.signatures["trace"]
     x, target, losses = normal(2, STEPS, 3), np.ones((2, STEPS, 2), "float32"), []

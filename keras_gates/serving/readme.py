@@ -4,7 +4,14 @@
 def readme(about):
     """The text for what `metadata.json` tells of a model."""
     return "\n".join(
-        [*_opening(about), *_serving(about), *_stepping(about), *_tracing(about), *_endpoints(about)]
+        [
+            *_opening(about),
+            *_serving(about),
+            *_stepping(about),
+            *_tracing(about),
+            *_training(),
+            *_endpoints(about),
+        ]
     )
 
 
@@ -35,7 +42,7 @@ def _serving(about):
 def _stepping(about):
     step = about["endpoints"].get("step")
     if step is None:
-        return [f"No step by step: {about['absent'].get('step', 'it was not asked for.')}", ""]
+        return [f"No step by step: {about['absent'].get('step', 'it was not requested.')}", ""]
     states = [name for name in step["outputs"] if name in step["inputs"]]
     outputs = [name for name in step["outputs"] if name not in states]
     if "tokenize" in about["endpoints"]:
@@ -85,9 +92,9 @@ def _training():
 
 def _endpoints(about):
     lines = ["Signatures", ""]
-    for endpoint, door in about["endpoints"].items():
+    for endpoint, signature in about["endpoints"].items():
         lines.append(endpoint)
-        for way, tensors in (("in ", door["inputs"]), ("out", door["outputs"])):
+        for way, tensors in (("in ", signature["inputs"]), ("out", signature["outputs"])):
             lines += [f"    {way} {name}: {_shape(spec)}" for name, spec in tensors.items()]
         lines.append("")
     return lines

@@ -3,7 +3,6 @@
 TensorFlow is imported by the functions that need it, so that `import keras_gates` works without it.
 """
 
-import contextlib
 import json
 
 import keras
@@ -11,20 +10,13 @@ import keras
 from keras_gates._arguments import check_choice
 from keras_gates._files import check_free, write_digests, written_whole
 from keras_gates._version import __version__
-from keras_gates.introspect.sweep import UnreadableModelError, recurrent_layers
-from keras_gates.serving.endpoints import (
-    NotStepwiseError,
-    Stepper,
-    as_functional,
-    named_inputs,
-    serve_function,
-    step_function,
-    tokenize_function,
-    trace_function,
-)
+from keras_gates.opened import NotStepwiseError, Opened, UnreadableModelError
+from keras_gates.opened.places import walk
+from keras_gates.serving.endpoints import step, trace, whole
 from keras_gates.serving.readme import readme
 
-ENDPOINTS = ("serve", "step", "trace")
+# What the user asks for by name, and the function that makes the endpoints which belong to it.
+ENDPOINTS = {"serve": whole.endpoints, "step": step.endpoints, "trace": trace.endpoints}
 
 
 def export(model, path, endpoints=None, metadata=None):
@@ -60,26 +52,27 @@ def export(model, path, endpoints=None, metadata=None):
         FileExistsError: something stands at `path` already.
         OSError: the folder cannot be written (read-only, disk full); nothing is left at `path`.
         TypeError: `model` is no Keras model, or JSON cannot hold `metadata`.
-        ValueError: an endpoint is unknown, or asked for and not to be had (the sentence names the layer at
-            fault); the model declares no inputs, or keeps states between calls (`stateful=True`); Keras runs
-            on another backend than TensorFlow.
+        ValueError: an endpoint is unknown, or requested but unavailable for this model (the sentence names
+            the layer at fault); the model declares no inputs, or keeps states between calls
+            (`stateful=True`); Keras runs on another backend than TensorFlow.
     """
     check_exportable(model)
     wanted = _check_endpoints(endpoints)
     path = check_free(path)
-    model = as_functional(model)
-    about = _about(model, metadata)
-    doors = _Doors(model)
-    for endpoint in wanted:
+    opened = Opened(model)
+    about = _about(opened, metadata)
+    made, absent = {}, {}
+    for name in wanted:
         try:
-            getattr(doors, f"add_{endpoint}")()
+            made |= ENDPOINTS[name](opened)
         except (NotStepwiseError, UnreadableModelError) as error:
             if endpoints is not None:
                 raise
-            doors.absent[endpoint] = str(error)
-    about.update(endpoints=doors.described, absent=doors.absent)
+            absent[name] = str(error)
+    archive, described = _archived(opened.functional, made)
+    about.update(endpoints=described, absent=absent)
     with written_whole(path, "model") as folder:
-        _write_graph(doors.archive, folder)
+        _write_graph(archive, folder)
         (folder / "metadata.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
         write_digests(folder)  # before README.txt: `load` does not read it, and notes may be added to it
         (folder / "README.txt").write_text(readme(about), encoding="utf-8")
@@ -119,21 +112,12 @@ def check_exportable(model):
             f"The model {model.name!r} does not declare its inputs: wrap it as "
             f"keras.Model(inputs, model(inputs)) with inputs = keras.Input(…) before exporting it."
         )
-    for layer in _layers_within(model):
+    for _, layer in walk(model):
         if getattr(layer, "stateful", False):
             raise ValueError(
                 f"The layer {layer.name!r} has stateful=True: all who call the exported model would share "
                 f"its states. Rebuild the model with stateful=False, which has the same weights."
             )
-
-
-def _layers_within(layer):
-    """The layer, and every layer inside it: of models, and of wrappers like `Bidirectional`."""
-    yield layer
-    inner = [getattr(layer, name, None) for name in ("layer", "forward_layer", "backward_layer")]
-    for child in [*getattr(layer, "layers", []), *inner]:
-        if isinstance(child, keras.Layer):
-            yield from _layers_within(child)
 
 
 def _check_endpoints(endpoints):
@@ -145,62 +129,37 @@ def _check_endpoints(endpoints):
     return tuple(name for name in ENDPOINTS if name == "serve" or name in names)
 
 
-class _Doors:
-    """The endpoints of a model, as they are added to an archive and described."""
+def _archived(model, endpoints):
+    """An archive of the endpoints of a model, and the description of each for `metadata.json`."""
+    import tensorflow as tf
 
-    def __init__(self, model):
-        self.model = model
-        self.archive = keras.export.ExportArchive()
-        self.archive.track(model)
-        self.described = {}
-        self.absent = {}
-
-    def add_serve(self):
-        try:
-            layers = recurrent_layers(self.model)
-        except UnreadableModelError:  # it can be served none the less
-            layers = {}
-        self._add("serve", serve_function(self.model, layers), named_inputs(self.model))
-
-    def add_trace(self):
-        function = trace_function(self.model, recurrent_layers(self.model))
-        self._add("trace", function, named_inputs(self.model))
-
-    def add_step(self):
-        stepper = Stepper(self.model)
-        self._add("step", step_function(stepper), {**stepper.inputs, **stepper.carried})
-        self._add("initial_state", stepper.initial_states, {"batch_size": keras.InputSpec("int32", ())})
-        if stepper.tokenizer:
-            self._add("tokenize", tokenize_function(stepper), named_inputs(self.model))
-
-    def _add(self, endpoint, function, inputs):
-        import tensorflow as tf
-
-        inputs = {name: tf.TensorSpec(like.shape, like.dtype, name) for name, like in inputs.items()}
-        added = self.archive.add_endpoint(endpoint, function, input_signature=list(inputs.values()))
+    archive, described = keras.export.ExportArchive(), {}
+    archive.track(model)
+    for name, endpoint in endpoints.items():
+        inputs = {key: tf.TensorSpec(like.shape, like.dtype, key) for key, like in endpoint.inputs.items()}
+        added = archive.add_endpoint(name, endpoint.function, input_signature=list(inputs.values()))
         outputs = added.get_concrete_function().structured_outputs
-        self.described[endpoint] = {"inputs": _described(inputs), "outputs": _described(outputs)}
+        described[name] = {"inputs": _described(inputs), "outputs": _described(outputs)}
+    return archive, described
 
 
 def _described(tensors):
     return {name: {"dtype": like.dtype.name, "shape": list(like.shape)} for name, like in tensors.items()}
 
 
-def _about(model, metadata):
+def _about(opened, metadata):
     """What `metadata.json` tells of a model: a dict that JSON can hold; the user's own comes last."""
     import tensorflow as tf
 
+    model = opened.functional
     about = {
         "name": model.name,
         "keras_gates": __version__,
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         "parameters": model.count_params(),
-        "cells": {},
+        "cells": {place: type(layer.cell).__name__ for place, layer in opened.recurrent.items()},
     }
-    with contextlib.suppress(UnreadableModelError):
-        layers = recurrent_layers(model)
-        about["cells"] = {place: type(layer.cell).__name__ for place, layer in layers.items()}
     for layer in model.layers:
         if isinstance(layer, keras.layers.TextVectorization):
             about["vocabulary"] = layer.get_vocabulary()

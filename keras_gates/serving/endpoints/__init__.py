@@ -1,0 +1,20 @@
+"""The endpoints of an exported model: functions of tensors, to be traced into a TensorFlow graph.
+
+`whole` takes whole sequences to outputs, `trace` gives every gate and state besides, `step` takes one step
+and the states before it. Each function runs the model's own layers in inference, with something standing in
+for the loops of its recurrent layers; so what is exported is the model and not a copy of it.
+"""
+
+from typing import NamedTuple
+
+
+class Endpoint(NamedTuple):
+    """A function to be traced.
+
+    Attributes:
+        function: takes tensors in the order of `inputs`, and returns a dict of tensors by name.
+        inputs: by name, for each input something that has its `shape` and `dtype`.
+    """
+
+    function: object
+    inputs: dict
