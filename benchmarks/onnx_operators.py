@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 
 import keras_gates
-from keras_gates.convert.runtimes import to_onnx
+from keras_gates.convert import to_onnx
 
 CELLS = ("lstm", "peephole", "coupled", "gru", "simple")
 

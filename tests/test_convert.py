@@ -12,7 +12,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("graphs are made with the TensorFlow backend", allow_module_level=True)
 
-from keras_gates.convert.runtimes import to_litert, to_onnx  # noqa: E402
+from keras_gates.convert import to_litert, to_onnx  # noqa: E402
+from keras_gates.convert.onnx_graph import plan_slice  # noqa: E402
 
 NATIVE = {"lstm": "LSTM", "peephole": "LSTM", "coupled": "LSTM", "gru": "GRU", "simple": "RNN"}
 IDS = np.array([[1, 2, 3, 4, 0], [0, 5, 0, 6, 7]], "int32")
@@ -185,6 +186,27 @@ def test_onnx_of_slices(cut, tmp_path):
     to_onnx(model, path)
     x = normal(2, 6, 4)
     np.testing.assert_allclose(session(path).run(None, {"inputs": x})[0], model(x), rtol=0, atol=1e-5)
+
+
+INDICES = [
+    *("[..., None]", "[:, 0, None, 1:]", "[:, None, ..., -1]", "[:, ::-1, :2]", "[-1]", "[1:-1, ..., 0]"),
+    *("[None, ::2, -3:-1]", "[..., -2:, :]", "[3:0:-2]", "[:, -2::-1, None, -1:]", "[2:, 1, 1]"),
+]
+
+
+@pytest.mark.parametrize("index", INDICES)
+def test_the_plan_of_a_slice_is_what_numpy_slices(index):
+    index = eval(f"np.s_{index}")
+    cut = tf.function(lambda x: x[index]).get_concrete_function(tf.TensorSpec((4, 5, 3)))
+    (operation,) = (one for one in cut.graph.get_operations() if one.type == "StridedSlice")
+    bounds = [tf.get_static_value(x).tolist() for x in operation.inputs[1:4]]
+    names = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    plan = plan_slice(3, *bounds, **{name: operation.get_attr(name) for name in names})
+    given = x = np.arange(4 * 5 * 3).reshape(4, 5, 3)
+    for start, stop, axis, step in plan.cuts:
+        x = x[(slice(None),) * axis + (slice(start, stop, step),)]
+    x = np.expand_dims(np.squeeze(x, tuple(plan.squeezed)), tuple(plan.added))
+    np.testing.assert_array_equal(x, given[index])
 
 
 POOLINGS = [

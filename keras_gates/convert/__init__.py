@@ -1,5 +1,9 @@
-"""Models for other runtimes: LiteRT and ONNX."""
+"""Models for other runtimes: LiteRT and ONNX.
 
-from keras_gates.convert.runtimes import to_litert, to_onnx
+A model of text is converted from its tokens on, for neither runtime has TensorFlow's string operations.
+"""
+
+from keras_gates.convert.litert import to_litert
+from keras_gates.convert.onnx import to_onnx
 
 __all__ = ["to_litert", "to_onnx"]

@@ -1,123 +1,28 @@
-"""Models for other runtimes: LiteRT (`.tflite`) and ONNX.
+"""Models as ONNX files: what the recurrent layers of a model become, and the file.
 
-`onnx` is imported when it is used; it comes with the extra `keras_gates[onnx]`. A model of text is converted
-from its tokens on, for neither runtime has TensorFlow's string operations.
+`onnx` is imported when it is used; it comes with the extra `keras_gates[onnx]`.
 """
 
 import contextlib
 import functools
-import tempfile
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_gates._arguments import check_choice, check_size
+from keras_gates._arguments import check_choice
 from keras_gates._files import check_free, written_whole
 from keras_gates.cells.gru import GRUCell
 from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell
 from keras_gates.cells.simple import SimpleRNNCell
-from keras_gates.introspect.sweep import attributes, levels_of, recurrent_layers
+from keras_gates.introspect.recording import reporting_cells
 from keras_gates.layers.attention import AttentionRNN
-from keras_gates.serving.endpoints import (
-    Stepper,
-    as_functional,
-    identifier,
-    named_inputs,
-    named_states,
-    one_step,
-    opened_in_time,
-    plain_loops,
-    run,
-    step_function,
-    tokenizer_of,
-)
+from keras_gates.layers.stepping import Step, attributes, identifier, named_states, plain_loops
+from keras_gates.opened import Opened
+from keras_gates.opened.whole import run
+from keras_gates.serving.endpoints import Endpoint
+from keras_gates.serving.endpoints.step import step
 from keras_gates.serving.saved_model import check_exportable
-
-ENDPOINTS = ("serve", "step")
-
-
-def to_litert(model, path, endpoint="serve", time=None, batch_size=1):
-    """Write a model as a LiteRT (TensorFlow Lite) file with nothing but built-in operations.
-
-    Args:
-        model: as `keras_gates.export` takes it.
-        path: the file to write. It must not exist.
-        endpoint: `"serve"`, whole sequences of a fixed length, whose loops are unrolled (LiteRT has no
-            built-in for them); or `"step"`, one step and the states before it to outputs and new states,
-            which needs no loop.
-        time: the number of steps of a sequence, for `"serve"`.
-        batch_size: the number of sequences, which is fixed too.
-
-    The signature is `serving_default`, its inputs and outputs are named as in the SavedModel of
-    `keras_gates.export`, but for a model of text, which takes `tokens`.
-
-    Raises:
-        FileExistsError, OSError, TypeError, ValueError: as `keras_gates.export`; `time` is missing.
-    """
-    import tensorflow as tf
-
-    check_exportable(model)
-    path = check_free(path)
-    if check_choice("endpoint", endpoint, ENDPOINTS) == "step":
-        function, inputs = _step(model)
-    else:
-        if time is None:
-            raise ValueError("LiteRT takes whole sequences of a fixed length only: give `time`.")
-        check_size("time", time)
-        function, inputs = _unrolled(model)
-    check_size("batch_size", batch_size)
-    specs = [
-        tf.TensorSpec(_fixed(like.shape, batch_size, time), like.dtype, name) for name, like in inputs.items()
-    ]
-    module = tf.Module()
-    module.function = tf.function(function, autograph=False)
-    concrete = module.function.get_concrete_function(*specs)
-    module.kept = list(concrete.graph.variables)
-    # only from a SavedModel does the converter keep the names of inputs and outputs
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=concrete)
-        try:
-            converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"LiteRT has no operation for a part of {model.name!r}: {reason}") from error
-    with written_whole(path, "model") as partial:
-        partial.write_bytes(converted)
-
-
-def _fixed(shape, batch_size, time):
-    free = [batch_size, time, *[None] * len(shape)]
-    return [known if size is None else size for size, known in zip(shape, free, strict=False)]
-
-
-def _from_tokens(model):
-    model = as_functional(model)
-    tokenizer = tokenizer_of(model)
-    inner, _ = opened_in_time(model, tokenizer)
-    return inner, dict(zip(["tokens"] if tokenizer else named_inputs(inner), inner.inputs, strict=True))
-
-
-def _step(model):
-    stepper = Stepper(model)
-    return step_function(stepper), {**stepper.inputs, **stepper.carried}
-
-
-def _unrolled(model):
-    inner, inputs = _from_tokens(model)
-    layers = recurrent_layers(inner)
-
-    def serve(*tensors):
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(plain_loops(layers.values()))
-            for layer in layers.values():
-                stack.enter_context(attributes(layer, unroll=True, use_cudnn=False))
-            return run(inner, tensors)
-
-    return serve, inputs
-
-
-# -- ONNX
 
 
 def to_onnx(model, path, endpoint="serve", native=True):
@@ -143,44 +48,37 @@ def to_onnx(model, path, endpoint="serve", native=True):
     """
     import tensorflow as tf
 
-    from keras_gates.convert.onnx_graph import Translator, graph_of, model_of, value_info
+    from keras_gates.convert.onnx_graph import model_of
 
     check_exportable(model)
     path = check_free(path)
-    if check_choice("endpoint", endpoint, ENDPOINTS) == "step":
-        function, inputs = _step(model)
-        recurrent = None
+    opened = Opened(model)
+    calls = {}
+    if check_choice("endpoint", endpoint, ("serve", "step")) == "step":
+        function, inputs = step(opened)
     else:
-        recurrent = _Recurrent(native)
-        function, inputs = _with_places(model, recurrent)
+        function, inputs = _with_calls_marked(opened, calls)
     specs = [tf.TensorSpec(like.shape, like.dtype, name) for name, like in inputs.items()]
     concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
-    translator = Translator(recurrent=recurrent and recurrent.translate)
-    flat = translator.translate(concrete, list(inputs))
-    # the flat outputs come sorted by name, as tf.nest flattens a dict
-    outputs = concrete.structured_outputs
-    for name, inner in zip(sorted(outputs), flat, strict=True):
-        name_out = f"{name}_after" if name in inputs else name
-        translator.nodes.append(_identity(inner, name_out))
-    told = [
-        value_info(f"{name}_after" if name in inputs else name, outputs[name]) for name in sorted(outputs)
-    ]
-    given = [value_info(name, spec) for name, spec in zip(inputs, specs, strict=True)]
-    content = model_of(graph_of(translator, "keras_gates", given, told)).SerializeToString()
+    recurrent = {operation: _described(*call, native) for operation, call in calls.items()}
+    content = model_of(concrete, list(inputs), recurrent).SerializeToString()
     with written_whole(path, "model") as partial:
         partial.write_bytes(content)
 
 
-def _identity(inner, outer):
-    from onnx import helper
-
-    return helper.make_node("Identity", [inner], [outer])
+# -- recurrent layers
 
 
-def _with_places(model, recurrent):
-    inner, inputs = _from_tokens(model)
-    layers = recurrent_layers(inner)
-    for layer in layers.values():
+def _with_calls_marked(opened, calls):
+    """Whole sequences to outputs, from the tokens on, with an operation in place of every recurrent loop.
+
+    Args:
+        opened: an `Opened`.
+        calls: a dict that fills, when the function is traced, with the calls of the loops: by the name of
+            the operation, the place, the layer, its inputs, initial state and mask.
+    """
+    opened.check_recurrent()
+    for layer in opened.recurrent.values():
         if isinstance(layer, AttentionRNN):
             raise ValueError(
                 f"The layer {layer.name!r} looks at a memory in every step, which has no translation to ONNX "
@@ -189,110 +87,79 @@ def _with_places(model, recurrent):
 
     def serve(*tensors):
         with contextlib.ExitStack() as stack:
-            stack.enter_context(plain_loops(layers.values()))
-            for place, layer in layers.items():
-                loop = functools.partial(recurrent.stand_in, place, layer)
-                stack.enter_context(attributes(layer, inner_loop=loop, use_cudnn=False))
-            return run(inner, tensors)
+            stack.enter_context(plain_loops(opened.recurrent.values()))
+            for place, layer in opened.recurrent.items():
+                mark = functools.partial(_mark, calls, place, layer)
+                stack.enter_context(attributes(layer, inner_loop=mark, use_cudnn=False))
+            return run(opened.whole.model, tensors)
 
-    return serve, inputs
-
-
-class _Recurrent:
-    """Leaves places for recurrent layers in a TensorFlow graph, and fills them in the ONNX graph."""
-
-    def __init__(self, native):
-        self.native = native
-        self.places = {}
-
-    def stand_in(self, place, layer, sequences, initial_state, mask, training=False):
-        import tensorflow as tf
-
-        states = keras.tree.flatten(initial_state)
-        flags = [] if mask is None else [keras.tree.flatten(mask)[0]]
-        name = f"recurrent_{len(self.places)}"
-        size = keras.tree.flatten(layer.cell.output_size)[0]
-        outputs, *after = tf.numpy_function(
-            lambda *given: given,
-            [sequences, *states, *flags],
-            [layer.compute_dtype, *[x.dtype for x in states]],
-            stateful=False,
-            name=name,
-        )
-        outputs.set_shape([*sequences.shape[:2], size])
-        for new, old in zip(after, states, strict=True):
-            new.set_shape(old.shape)
-        self.places[outputs.op.name] = (place, layer, initial_state, bool(flags), sequences)
-        return outputs[:, -1], outputs, keras.tree.pack_sequence_as(initial_state, after)
-
-    def translate(self, translator, operation, inputs):
-        place, layer, initial_state, is_masked, sequences = self.places[operation.name]
-        cells = levels_of(layer.cell)
-        weights = _native_weights(cells[0]) if self.native and len(cells) == 1 and not is_masked else None
-        if weights is not None:
-            return _native(translator, weights, layer, inputs)
-        return _scan(translator, place, layer, initial_state, is_masked, sequences, inputs)
+    return Endpoint(serve, opened.whole.inputs)
 
 
-def _scan(translator, place, layer, initial_state, is_masked, sequences, inputs):
-    """A Scan over the graph of one step: from the layer's inputs to its outputs and last states."""
+def _mark(calls, place, layer, sequences, initial_state, mask, training=False):
+    """In place of a layer's loop: one operation, never run, of all that a loop or an operator of ONNX needs.
+
+    It takes the sequences, a mask, the states before the first step, and an output of zeros, to be repeated
+    where the mask hides the first steps; it gives the outputs and the states after the last step.
+    """
     import tensorflow as tf
 
-    from keras_gates.convert.onnx_graph import Translator, graph_of, value_info
-
-    names = list(named_states(place, layer, initial_state))
-    carried = len(names) + is_masked
-
-    def body(*tensors):
-        before = dict(zip([*names, identifier(place, "output")][:carried], tensors, strict=False))
-        states = keras.tree.pack_sequence_as(initial_state, list(tensors[: len(names)]))
-        mask = tensors[carried + 1][:, None] if is_masked else None
-        after = {}
-        output, _, _ = one_step(place, layer, before, after, tensors[carried][:, None], states, mask)
-        return [after[name] for name in before] + [output]
-
     states = keras.tree.flatten(initial_state)
+    flags = ops.ones_like(sequences[..., 0], "bool") if mask is None else keras.tree.flatten(mask)[0]
     size = keras.tree.flatten(layer.cell.output_size)[0]
-    specs = [tf.TensorSpec(x.shape, x.dtype) for x in states]
-    specs += [tf.TensorSpec((None, size), layer.compute_dtype)] * is_masked
-    specs += [tf.TensorSpec((None, sequences.shape[-1]), sequences.dtype)]
-    specs += [tf.TensorSpec((None,), "bool")] * is_masked
-    concrete = tf.function(body, autograph=False).get_concrete_function(*specs)
-
-    prefix = f"{identifier(place)}_step_"
-    inner = Translator(prefix)
-    given = [f"{prefix}in_{k}" for k in range(len(specs))]
-    found = inner.translate(concrete, given)
-    made = [f"{prefix}out_{k}" for k in range(len(found))]
-    inner.nodes += [_identity(a, b) for a, b in zip(found, made, strict=True)]
-    graph = graph_of(
-        inner,
-        f"{prefix}graph",
-        [value_info(name, spec) for name, spec in zip(given, specs, strict=True)],
-        [value_info(name, tensor) for name, tensor in zip(made, concrete.outputs, strict=True)],
+    blank = ops.zeros((ops.shape(sequences)[0], size), layer.compute_dtype)
+    outputs, *after = tf.numpy_function(
+        lambda *given: given,
+        [sequences, flags, *states, blank],
+        [layer.compute_dtype, *[x.dtype for x in states]],
+        stateful=False,
+        name=f"recurrent_{len(calls)}",
     )
-    x, start, flags = inputs[0], inputs[1 : 1 + len(names)], inputs[1 + len(names) :]
-    if is_masked:
-        start = [*start, _blank(translator, x, size, layer.compute_dtype)]
-    *after, outputs = translator.node(
-        "Scan",
-        [*start, x, *flags],
-        outputs=carried + 1,
-        body=graph,
-        num_scan_inputs=1 + len(flags),
-        scan_input_axes=[1] * (1 + len(flags)),
-        scan_input_directions=[int(layer.go_backwards)] * (1 + len(flags)),
-        scan_output_axes=[1],
-    )
-    return [outputs, *after[: len(names)]]
+    outputs.set_shape([*sequences.shape[:2], size])
+    for new, old in zip(after, states, strict=True):
+        new.set_shape(old.shape)
+    calls[outputs.op.name] = (place, layer, sequences, initial_state, mask)
+    return outputs[:, -1], outputs, keras.tree.pack_sequence_as(initial_state, after)
 
 
-def _blank(translator, x, size, dtype):
-    """Zeros of shape (batch, size)."""
-    zero, one = (translator.constant(np.array([k], "int64")) for k in (0, 1))
-    batch = translator.node("Slice", [translator.node("Shape", [x]), zero, one])
-    shape = translator.node("Concat", [batch, translator.constant(np.array([size], "int64"))], axis=0)
-    return translator.node("Expand", [translator.constant(np.zeros((), dtype)), shape])
+def _described(place, layer, sequences, initial_state, mask, native):
+    """What the graph's translation needs to know of a call: an operator of ONNX, or the graph of one step."""
+    from keras_gates.convert.onnx_graph import Loop, Operator
+
+    cells = reporting_cells(layer)
+    weights = _native_weights(cells[0]) if native and len(cells) == 1 and mask is None else None
+    if weights is None:
+        return Loop(
+            identifier(place), _one_step(place, layer, sequences, initial_state), bool(layer.go_backwards)
+        )
+    return Operator(*weights, layer.cell.units, bool(layer.go_backwards))
+
+
+def _one_step(place, layer, sequences, initial_state):
+    """A concrete function of states, last output, input and mask of a step: to states, output, and output."""
+    import tensorflow as tf
+
+    states = named_states(place, layer, initial_state)
+    names = [*states, identifier(place, "output")]
+
+    def function(*tensors):
+        *before, x, counts = tensors
+        made = Step(dict(zip(names, before, strict=True)))
+        start = keras.tree.pack_sequence_as(initial_state, before[:-1])
+        output, _, _ = made.recur(place, layer, x[:, None], start, counts[:, None])
+        return [*(made.after[name] for name in names), output]
+
+    size = keras.tree.flatten(layer.cell.output_size)[0]
+    specs = [tf.TensorSpec(x.shape, x.dtype) for x in states.values()]
+    specs += [
+        tf.TensorSpec((None, size), layer.compute_dtype),
+        tf.TensorSpec((None, *sequences.shape[2:]), sequences.dtype),
+        tf.TensorSpec((None,), "bool"),
+    ]
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
+
+
+# -- operators of ONNX
 
 
 def _native_weights(cell):
@@ -354,33 +221,3 @@ def _peephole(cell, gate):
     if gate not in cell.peepholes:
         return np.zeros(cell.units, "float32")
     return ops.convert_to_numpy(cell.peephole_weights[gate])
-
-
-def _native(translator, native, layer, inputs):
-    """ONNX's own operator: from the layer's inputs to its outputs and last states."""
-    kind, weights, attributes_of_node = native
-    constants = {name: translator.constant(np.ascontiguousarray(value)) for name, value in weights.items()}
-    first, second = (translator.constant(np.array([k], "int64")) for k in (0, 1))
-    x, *states = inputs
-    start = [translator.node("Unsqueeze", [state, first]) for state in states]
-    peepholes = [constants["P"]] if "P" in constants else []
-    outputs, *after = translator.node(
-        kind,
-        [
-            translator.node("Transpose", [x], perm=[1, 0, 2]),
-            *(constants[k] for k in "WRB"),
-            "",
-            *start,
-            *peepholes,
-        ],
-        outputs=1 + len(states),
-        hidden_size=layer.cell.units,
-        direction="reverse" if layer.go_backwards else "forward",
-        **attributes_of_node,
-    )
-    outputs = translator.node("Transpose", [translator.node("Squeeze", [outputs, second])], perm=[1, 0, 2])
-    if layer.go_backwards:  # ONNX keeps the order of the input, Keras gives that of the processing
-        begin, end = (translator.constant(np.array([k], "int64")) for k in (-1, np.iinfo("int64").min))
-        step = translator.constant(np.array([-1], "int64"))
-        outputs = translator.node("Slice", [outputs, begin, end, second, step])
-    return [outputs, *(translator.node("Squeeze", [state, first]) for state in after)]

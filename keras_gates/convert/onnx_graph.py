@@ -1,4 +1,10 @@
-"""TensorFlow's operations, as far as models of gated cells use them, in ONNX. Needs the package `onnx`."""
+"""The graph of a TensorFlow function in ONNX, as far as models of gated cells use TensorFlow's operations.
+
+Needs the package `onnx`.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -56,14 +62,82 @@ class UnknownOperationError(ValueError):
     """A model with an operation for which there is no translation."""
 
 
+@dataclass(frozen=True)
+class Operator:
+    """One of ONNX's own recurrent operators.
+
+    Attributes:
+        kind: `"LSTM"`, `"GRU"` or `"RNN"`.
+        weights: W, R, B and perhaps P, as ONNX holds them.
+        attributes: others of the operator's attributes than these two:
+        units, reverse: the number of units, and whether the last step comes first.
+    """
+
+    kind: str
+    weights: dict
+    attributes: dict
+    units: int
+    reverse: bool
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over the steps of a sequence.
+
+    Attributes:
+        name: put before the names inside the loop.
+        step: a concrete function of what is carried, the input of the step, `(batch, features)`, and whether
+            it counts, `(batch,)`; to what is carried on (the states, and last the output), and the output.
+        reverse: whether the last step comes first.
+    """
+
+    name: str
+    step: object
+    reverse: bool
+
+
+def model_of(function, input_names, recurrent):
+    """The checked ONNX model of a concrete function that returns a dict of tensors.
+
+    Args:
+        function: the concrete function.
+        input_names: the names of its inputs in ONNX. An output of the same name, a state that the function
+            takes and gives, is called `NAME_after`.
+        recurrent: what stands in place of an operation, by its name: an `Operator` or a `Loop`.
+
+    Raises:
+        UnknownOperationError: the function has an operation without a translation.
+    """
+    translator = Translator(recurrent=recurrent)
+    # The flat outputs come sorted by name, as tf.nest flattens a dict.
+    flat = translator.translate(function, input_names)
+    outputs = {
+        f"{name}_after" if name in input_names else name: tensor
+        for name, tensor in sorted(function.structured_outputs.items())
+    }
+    translator.rename(flat, outputs)
+    given = [value_info(*pair) for pair in zip(input_names, function.inputs, strict=False)]
+    graph = graph_of(translator, "keras_gates", given, [value_info(*pair) for pair in outputs.items()])
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, producer_name="keras_gates", ir_version=IR_VERSION)
+    onnx.checker.check_model(model)
+    return model
+
+
+def graph_of(translator, name, inputs, outputs):
+    """What was translated as an ONNX graph, with those constants alone that it uses."""
+    used = {name for node in translator.nodes for name in node.input}
+    constants = [constant for constant in translator.initializers if constant.name in used]
+    return helper.make_graph(translator.nodes, name, inputs, outputs, constants)
+
+
 def onnx_type(dtype):
     return helper.np_dtype_to_tensor_dtype(np.dtype(dtype.as_numpy_dtype))
 
 
-def value_info(name, tensor, shape=None):
+def value_info(name, tensor):
     """The declaration of an input or output; free dimensions have no size, but a name of their own."""
-    shape = tensor.shape if shape is None else shape
-    sizes = [size if size is not None else f"{name}_{axis}" for axis, size in enumerate(shape)]
+    sizes = [size if size is not None else f"{name}_{axis}" for axis, size in enumerate(tensor.shape)]
     return helper.make_tensor_value_info(name, onnx_type(tensor.dtype), sizes)
 
 
@@ -71,8 +145,8 @@ class Translator:
     """Translates the graph of a concrete function, node by node.
 
     Args:
-        recurrent: a function that translates the nodes that stand for recurrent layers, or None.
         prefix: put before every name, so that the names of a graph and of those inside it differ.
+        recurrent: what stands in place of an operation, by its name: an `Operator` or a `Loop`.
 
     Attributes:
         nodes, initializers: what was translated so far.
@@ -123,6 +197,11 @@ class Translator:
         self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
         return names[0] if outputs == 1 else names
 
+    def rename(self, names, new_names):
+        """Give values new names besides."""
+        for old, new in zip(names, new_names, strict=True):
+            self.nodes.append(helper.make_node("Identity", [old], [new]))
+
     def cast(self, name, dtype):
         return self.node("Cast", [name], to=onnx_type(tf.as_dtype(dtype)))
 
@@ -162,7 +241,11 @@ class Translator:
         return self.node("Gather", inputs[:2], axis=int(_static(operation.inputs[2])))
 
     def _PyFuncStateless(self, operation, inputs):
-        return self.recurrent(self, operation, inputs)
+        call = self.recurrent[operation.name]
+        x, mask, *states, blank = inputs
+        if isinstance(call, Operator):
+            return self._operator(call, x, states)
+        return self._loop(call, x, mask, [*states, blank])
 
     def _Cast(self, operation, inputs):
         return self.cast(inputs[0], operation.outputs[0].dtype)
@@ -240,51 +323,23 @@ class Translator:
         return [parts] if count == 1 else parts
 
     def _StridedSlice(self, operation, inputs):
-        begin, end, stride = (_static(x).astype("int64") for x in operation.inputs[1:4])
         masks = {
-            name: operation.get_attr(f"{name}_mask")
-            for name in ("ellipsis", "new_axis", "begin", "end", "shrink_axis")
+            f"{name}_mask": operation.get_attr(f"{name}_mask")
+            for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
         }
-        taking = [k for k in range(len(begin)) if not (masks["ellipsis"] | masks["new_axis"]) & (1 << k)]
-        passed_over = operation.inputs[0].shape.rank - len(taking)
-        cut, new, gone = [], [], []
-        axis, axis_out = 0, 0  # where in the input and in the output an entry stands
-        for k in range(len(begin)):
-            bit = 1 << k
-            if masks["ellipsis"] & bit:
-                axis += passed_over
-                axis_out += passed_over
-                continue
-            if masks["new_axis"] & bit:
-                new.append(axis_out)
-                axis_out += 1
-                continue
-            shrink = bool(masks["shrink_axis"] & bit)
-            step = 1 if shrink else int(stride[k])
-            last = np.iinfo("int64").max
-            start, stop = int(begin[k]), int(end[k])
-            if shrink:
-                stop = start + 1 or last
-                gone.append(axis)
-            else:
-                if masks["begin"] & bit:
-                    start = 0 if step > 0 else last
-                if masks["end"] & bit:
-                    stop = last if step > 0 else -last
-            cut.append((start, stop, axis, step))
-            axis += 1
-            axis_out += not shrink
+        bounds = (_static(x).tolist() for x in operation.inputs[1:4])
+        cuts, squeezed, added = plan_slice(operation.inputs[0].shape.rank, *bounds, **masks)
         x = inputs[0]
-        cut = [piece for piece in cut if piece != (0, np.iinfo("int64").max, piece[2], 1)]
-        if cut:
-            x = self.node(
-                "Slice", [x, *(self.constant(np.array(part, "int64")) for part in zip(*cut, strict=True))]
-            )
-        if gone:
-            x = self.node("Squeeze", [x, self.constant(np.array(gone, "int64"))])
-        if new:
-            x = self.node("Unsqueeze", [x, self.constant(np.array(new, "int64"))])
+        if cuts:
+            x = self.node("Slice", [x, *(self._int64(part) for part in zip(*cuts, strict=True))])
+        if squeezed:
+            x = self.node("Squeeze", [x, self._int64(squeezed)])
+        if added:
+            x = self.node("Unsqueeze", [x, self._int64(added)])
         return x
+
+    def _int64(self, values):
+        return self.constant(np.array(values, "int64"))
 
     def _Sum(self, operation, inputs):
         axes = self.constant(_static(operation.inputs[1]).reshape(-1).astype("int64"))
@@ -338,24 +393,113 @@ class Translator:
     def _LeakyRelu(self, operation, inputs):
         return self.node("LeakyRelu", inputs, alpha=operation.get_attr("alpha"))
 
+    # -- recurrent layers
+
+    def _operator(self, call, x, states):
+        """ONNX's own operator: from the layer's inputs to its outputs and last states."""
+        weights = {name: self.constant(np.ascontiguousarray(value)) for name, value in call.weights.items()}
+        outputs, *after = self.node(
+            call.kind,
+            [
+                self.node("Transpose", [x], perm=[1, 0, 2]),
+                *(weights[name] for name in "WRB"),
+                "",
+                *(self.node("Unsqueeze", [state, self._int64([0])]) for state in states),
+                *([weights["P"]] if "P" in weights else []),
+            ],
+            outputs=1 + len(states),
+            hidden_size=call.units,
+            direction="reverse" if call.reverse else "forward",
+            **call.attributes,
+        )
+        outputs = self.node("Squeeze", [outputs, self._int64([1])])
+        outputs = self.node("Transpose", [outputs], perm=[1, 0, 2])
+        if call.reverse:  # ONNX keeps the order of the input, Keras gives that of the processing
+            cut = (self._int64([bound]) for bound in (-1, -LAST, 1, -1))
+            outputs = self.node("Slice", [outputs, *cut])
+        return [outputs, *(self.node("Squeeze", [state, self._int64([0])]) for state in after)]
+
+    def _loop(self, call, x, mask, carried):
+        """A Scan over the graph of one step: from the layer's inputs to its outputs and last states."""
+        prefix = f"{call.name}_step_"
+        inner = Translator(prefix)
+        given = [f"{prefix}in_{k}" for k in range(len(carried) + 2)]
+        made = [f"{prefix}out_{k}" for k in range(len(carried) + 1)]
+        inner.rename(inner.translate(call.step, given), made)
+        graph = graph_of(
+            inner,
+            f"{prefix}graph",
+            [value_info(*pair) for pair in zip(given, call.step.inputs, strict=False)],
+            [value_info(*pair) for pair in zip(made, call.step.outputs, strict=True)],
+        )
+        *after, _, outputs = self.node(
+            "Scan",
+            [*carried, x, mask],
+            outputs=len(made),
+            body=graph,
+            num_scan_inputs=2,
+            scan_input_axes=[1, 1],
+            scan_input_directions=[int(call.reverse)] * 2,
+            scan_output_axes=[1],
+        )
+        return [outputs, *after]
+
+
+LAST = np.iinfo("int64").max
+
+
+class SlicePlan(NamedTuple):
+    """A slice in the three parts of which ONNX makes it.
+
+    Attributes:
+        cuts: `(start, stop, axis, step)` for every axis that is not taken whole.
+        squeezed: the axes that are then left out, as they are counted in the input.
+        added: the axes that are then added, as they are counted in the output.
+    """
+
+    cuts: list
+    squeezed: list
+    added: list
+
+
+def plan_slice(
+    rank, begin, end, strides, *, begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
+):
+    """What `tf.strided_slice` does to a tensor of this rank.
+
+    Args:
+        rank: the number of axes.
+        begin, end, strides: a number for every entry between the brackets.
+        begin_mask, end_mask: the entries, a bit for each, that start at the beginning or go to the end.
+        ellipsis_mask, new_axis_mask, shrink_axis_mask: the entries that are `...`, `None`, or an index.
+    """
+    entries = range(len(begin))
+    without_axis = [k for k in entries if (ellipsis_mask | new_axis_mask) >> k & 1]
+    plan, axis, axis_out = SlicePlan([], [], []), 0, 0
+    for k in entries:
+        bit = 1 << k
+        if ellipsis_mask & bit:
+            passed_over = rank - (len(begin) - len(without_axis))
+            axis, axis_out = axis + passed_over, axis_out + passed_over
+        elif new_axis_mask & bit:
+            plan.added.append(axis_out)
+            axis_out += 1
+        elif shrink_axis_mask & bit:
+            plan.cuts.append((begin[k], begin[k] + 1 or LAST, axis, 1))
+            plan.squeezed.append(axis)
+            axis += 1
+        else:
+            forwards = strides[k] > 0
+            start = (0 if forwards else LAST) if begin_mask & bit else begin[k]
+            stop = (LAST if forwards else -LAST) if end_mask & bit else end[k]
+            if (start, stop, strides[k]) != (0, LAST, 1):
+                plan.cuts.append((start, stop, axis, strides[k]))
+            axis, axis_out = axis + 1, axis_out + 1
+    return plan
+
 
 def _static(tensor):
     value = tf.get_static_value(tensor)
     if value is None:
         raise UnknownOperationError(f"{tensor.op.name} must be a constant to be translated to ONNX.")
     return np.asarray(value)
-
-
-def graph_of(translator, name, inputs, outputs):
-    """What was translated as an ONNX graph, with those constants alone that it uses."""
-    used = {name for node in translator.nodes for name in node.input}
-    constants = [constant for constant in translator.initializers if constant.name in used]
-    return helper.make_graph(translator.nodes, name, inputs, outputs, constants)
-
-
-def model_of(graph):
-    """A checked ONNX model of a graph."""
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, producer_name="keras_gates", ir_version=IR_VERSION)
-    onnx.checker.check_model(model)
-    return model
