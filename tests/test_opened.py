@@ -300,6 +300,24 @@ def test_a_whole_sequence_is_one_graph(make):
     np.testing.assert_allclose(outputs(some, tf.constant(SAID[:2, :3])), expected[:2, :3], rtol=0, atol=1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="text needs TensorFlow")
+def test_a_text_that_is_said_is_given_as_tokens():
+    """Raw strings on both sides through one vocabulary: what is heard stays text."""
+    heard, said = (keras.Input((), dtype="string", name=name) for name in ("heard", "said"))
+    vectorize = layers.TextVectorization(max_tokens=9)
+    vectorize.adapt(["ein guter film", "a good film"])
+    memory = keras_gates.GRU(SIZE, return_sequences=True)(embedded(vectorize(heard)))
+    x = attentive(keras_gates.GRUCell(SIZE))(embedded(vectorize(said)), memory=memory)
+    model = randomize(keras.Model([heard, said], layers.Dense(9)(x)))
+    opened = Opened(model, over="said")
+    texts = ops.convert_to_tensor(["ein guter film", "guter"]), ops.convert_to_tensor(["a good film", "good"])
+    context, states, given = opened.context({"heard": texts[0]}), {}, vectorize(texts[1])
+    whole = ops.convert_to_numpy(model(list(texts)))
+    for t in range(3):
+        outputs, states = opened.step({"tokens": given[:, t]}, states, context)
+        np.testing.assert_allclose(ops.convert_to_numpy(outputs["outputs"]), whole[:, t], atol=1e-5)
+
+
 def test_weights_are_shared():
     model, given = attention()
     opened = Opened(model, over="said")

@@ -49,13 +49,13 @@ def _functional():
     return type(keras.Model(example, example))
 
 
-def calls_of(model, inputs, skip=None):
+def calls_of(model, inputs, skip=(None, None)):
     """Call the layers of a functional model on other inputs, those of nested models one by one.
 
     Args:
         model: a functional or sequential model.
         inputs: a flat list of symbolic tensors.
-        skip: a layer that is left out: it gives what it is given.
+        skip: a layer and one of the inputs: when it is called on that, it is left out, and gives the input.
 
     Returns:
         The list of `Call`, in an order in which they can be made, and the flat list of outputs.
@@ -72,7 +72,7 @@ def calls_of(model, inputs, skip=None):
         if layer is end:
             ends.extend(keras.tree.flatten(args[0]))
             return args[0]
-        if layer is skip:
+        if layer is skip[0] and args[0] is skip[1]:
             return args[0]
         if is_graph(layer):
             masked = _with_masks(keras.tree.flatten(args[0]), keras.tree.flatten(kwargs.get("mask")))

@@ -75,7 +75,8 @@ class Whole:
                 shape = tensor.shape[:1] + (None,) * (len(tensor.shape) > 1) + tensor.shape[2:]
                 self.inputs[name] = keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
         try:
-            self.calls, outputs = calls_of(model, list(self.inputs.values()), skip=self.tokenizer)
+            skip = self.tokenizer, self.inputs.get("tokens")
+            self.calls, outputs = calls_of(model, list(self.inputs.values()), skip)
         except CallError as error:
             raise not_stepwise(error.layer, over) from error.__cause__
         self.outputs = named_outputs(model, keras.tree.pack_sequence_as(model.output, outputs))
