@@ -35,7 +35,7 @@ def embedded(tensor):
 
 def attentive(cell, **kwargs):
     """A layer whose cell looks at a memory before each step."""
-    looking = keras_gates.AttentionCell(cell)
+    looking = keras_gates.BahdanauCell(cell)
     return keras_gates.AttentionRNN(looking, return_sequences=True, **kwargs)
 
 

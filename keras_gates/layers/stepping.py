@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_gates.cells.wrappers import WrapperCell
-from keras_gates.layers.pooling import running_of
+from keras_gates.layers.pooling import pool_step_of
 from keras_gates.layers.rnn import RNN
 
 
@@ -201,7 +201,7 @@ class Step:
         """In place of the call of a layer that pools over time: the only step of `inputs`."""
         prefix = identifier(place, "")
         before = {name[len(prefix) :]: x for name, x in self.before.items() if name.startswith(prefix)}
-        pooled, after = running_of(layer)(inputs[:, 0], before, None if mask is None else mask[:, 0])
+        pooled, after = pool_step_of(layer)(inputs[:, 0], before, None if mask is None else mask[:, 0])
         after = {identifier(place, name): state for name, state in after.items()}
         self._check_called_once(layer, after)
         self.after.update(after)

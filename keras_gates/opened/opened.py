@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import keras
 
-from keras_gates.layers.pooling import running_of
+from keras_gates.layers.pooling import pool_step_of
 from keras_gates.opened.places import by_place
 from keras_gates.opened.steps import Steps
 from keras_gates.opened.whole import NotStepwiseError, Whole, named_inputs
@@ -104,7 +104,7 @@ class Opened:
     @functools.cached_property
     def steps(self):
         """How the model splits where `over` enters: see `Steps`."""
-        poolings = by_place(self.model, lambda layer: running_of(layer) is not None)
+        poolings = by_place(self.model, lambda layer: pool_step_of(layer) is not None)
         return Steps(self.whole, self.recurrent, poolings)
 
     def context(self, inputs=None):
