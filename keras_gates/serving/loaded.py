@@ -1,10 +1,13 @@
 """A SavedModel in use. Needs TensorFlow and NumPy, not Keras."""
 
 import json
+import os
 import pathlib
 
 import numpy as np
 import tensorflow as tf
+
+from keras_gates._files import check_digests
 
 
 class ServedModel:
@@ -30,18 +33,21 @@ class ServedModel:
 
     def __init__(self, path):
         path = pathlib.Path(path)
-        if not (path / "saved_model.pb").is_file():
-            raise FileNotFoundError(f"There is no SavedModel at {path}: a folder that holds saved_model.pb.")
+        if not os.path.isfile(path / "saved_model.pb"):
+            raise FileNotFoundError(
+                f"There is no SavedModel at {path} (a folder that holds saved_model.pb), or it may not be read."
+            )
         try:
+            check_digests(path)
+            self.metadata = _read_metadata(path / "metadata.json")
             self.saved = tf.saved_model.load(str(path))
-            about = path / "metadata.json"
-            self.metadata = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from error
-        if "serving_default" not in self.saved.signatures:
+            signatures = self.saved.signatures
+        except Exception as error:  # of a damaged file TensorFlow raises whatever its parts happen to raise
+            raise ValueError(f"The SavedModel at {path} is damaged: {_first_line(error)}") from error
+        if "serving_default" not in signatures:
             raise ValueError(
                 f"The SavedModel at {path} has no signature serving_default, but "
-                f"{', '.join(self.saved.signatures) or 'none'}."
+                f"{', '.join(signatures) or 'none'}."
             )
 
     def __call__(self, inputs):
@@ -76,6 +82,28 @@ class ServedModel:
         specs = signature.structured_input_signature[1]
         named = _by_name(inputs, list(specs))
         return signature(**{name: convert(name, named[name], spec) for name, spec in specs.items()})
+
+
+def _read_metadata(path):
+    """What `metadata.json` tells, a dict; empty if there is no such file."""
+    if not os.path.lexists(path):
+        return {}
+    if not path.is_file():
+        raise ValueError("metadata.json is not a file.")
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"metadata.json is not JSON: {_first_line(error)}") from error
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("absent", {}), dict):
+        raise ValueError("metadata.json is not a dict whose `absent`, if it is there, is a dict too.")
+    return metadata
+
+
+def _first_line(error):
+    lines = str(error).strip().splitlines()
+    if lines and isinstance(error, (OSError, ValueError, tf.errors.OpError)):
+        return lines[0]
+    return ": ".join([type(error).__name__, *lines[:1]])  # the message of a KeyError is nothing but the key
 
 
 class Stream:
