@@ -10,6 +10,7 @@ import argparse
 import collections
 import concurrent.futures
 import functools
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -53,33 +54,31 @@ def is_partial(path):
     return path.name.endswith(".partial")
 
 
-def export_for_ever(folder, model_of):
-    model, k = model_of(), 0
-    while True:
-        keras_gates.export(model, folder / f"model-{os.getpid()}-{k}", ())
-        k += 1
+def exporting_for_ever(model, folder):
+    """The id of a process that exports a model again and again, as long as this one lives.
 
-
-def in_a_fork(function, *arguments):
-    """The id of a process that runs a function; TensorFlow must not have computed anything before."""
-    child = os.fork()
+    It is forked: to import TensorFlow anew takes much longer than an export, which needs none of the threads
+    that a fork loses.
+    """
+    parent, numbers, child = os.getpid(), itertools.count(), os.fork()
     if child == 0:
         try:
-            function(*arguments)
+            while os.getppid() == parent:
+                keras_gates.export(model, folder / f"model-{os.getpid()}-{next(numbers)}", ())
         finally:
             os._exit(1)
     return child
 
 
-def next_window(folder, child, until):
-    """Wait for a partial folder of the child to appear, or (`until` false) for it to be gone."""
-    deadline = time.monotonic() + 120
+def wait_for_writing(child, folder, begun):
+    """The time at which a partial folder of a process has appeared, or is gone."""
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        of_child = [name for name in os.listdir(folder) if name.endswith(".partial") and f"-{child}-" in name]
-        if bool(of_child) == until:
+        of_child = [path for path in folder.iterdir() if is_partial(path) and f"-{child}-" in path.name]
+        if bool(of_child) == begun:
             return time.monotonic()
         time.sleep(0.0005)
-    raise TimeoutError(f"the process {child} has not written for two minutes")
+    raise TimeoutError(f"The process {child} has not {'begun' if begun else 'ended'} to write in a minute.")
 
 
 def end(child):
@@ -87,43 +86,43 @@ def end(child):
     os.waitpid(child, 0)
 
 
-def length_of_window(folder, model_of):
-    child = in_a_fork(export_for_ever, folder, model_of)
-    lengths = []
+def seconds_of_writing(model, folder):
+    child, lengths = exporting_for_ever(model, folder), []
     for _ in range(4):
-        begin = next_window(folder, child, True)
-        lengths.append(next_window(folder, child, False) - begin)
+        begin = wait_for_writing(child, folder, True)
+        lengths.append(wait_for_writing(child, folder, False) - begin)
     end(child)
     return float(np.median(lengths[1:]))
 
 
 def kills(options):
-    """Kill exporting processes at random moments of their writing; count the kills that hit it.
+    """Kill exporting processes at random moments of their writing, and count the kills that hit it.
 
     Checked: what stands at a path is a whole model that answers as the one that was written; of all partial
-    folders only that of the last kill is left, and none after the next write.
+    folders only that of the last kill is left, and none after the next export.
     """
     findings, counts, draw = [], collections.Counter(), random.Random(options.seed)
-    model_of = functools.partial(small_model, options.units)
+    model = small_model(options.units)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        window = length_of_window(folder, model_of)
-        while counts["kills in the window"] < options.count:
-            child = in_a_fork(export_for_ever, folder, model_of)
+        keras_gates.export(model, folder / "first", ())
+        expected = keras_gates.load(folder / "first")(small_input())
+        window = seconds_of_writing(model, folder)
+        while counts["kills within it"] < options.count:
+            child = exporting_for_ever(model, folder)
             for _ in range(draw.randrange(3)):
-                next_window(folder, child, True)
-                next_window(folder, child, False)
-            next_window(folder, child, True)
+                wait_for_writing(child, folder, True)
+                wait_for_writing(child, folder, False)
+            wait_for_writing(child, folder, True)
             time.sleep(draw.uniform(0, window))
             end(child)
             left = list(filter(is_partial, folder.iterdir()))
-            counts["kills in the window" if left else "kills beside it"] += 1
+            counts["kills within it" if left else "kills after it"] += 1
             if len(left) > 1:
                 findings.append(f"{len(left)} partial folders are left after a kill")
-        keras_gates.export(model_of(), folder / "last", ())
+        keras_gates.export(model, folder / "last", ())
         if any(map(is_partial, folder.iterdir())):
             findings.append("a partial folder is left after the next export")
-        expected = keras_gates.load(folder / "last")(small_input())
         for path in folder.iterdir():
             counts["whole models"] += 1
             findings += wrong_with(path, expected)
