@@ -1,5 +1,6 @@
 """Checked arguments, and a config read off the constructor."""
 
+import contextlib
 import functools
 import inspect
 import numbers
@@ -68,14 +69,21 @@ def check_rate(argument: str, value: Any) -> float:
     return float(value)
 
 
-def check_size(argument: str, value: Any) -> int:
-    """Return `value` as a positive int, or raise a TypeError or ValueError that names the argument."""
+def check_size(argument: str, value: Any, most: int = 2**24) -> int:
+    """Return `value` as an int from 1 to `most`, or raise an error that names the argument.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is out of range.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"`{argument}` must be a positive integer; got {value!r} of type {type(value).__name__}."
         )
     if value <= 0:
         raise ValueError(f"`{argument}` must be a positive integer; got {value!r}.")
+    if value > most:
+        raise ValueError(f"`{argument}` must be at most {most}; got {value!r}.")
     return int(value)
 
 
@@ -117,6 +125,74 @@ def deserialize_values(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def make_from_config(cls, config):
+    """`cls(**config)`, the values being deserialized first.
+
+    A config may come from a damaged or hostile file: whatever is wrong with it is a ValueError, which Keras
+    passes on as it is while it deserializes what is around.
+
+    Raises:
+        ValueError: the config is no dict, or a value cannot be read or is no argument of the class. One
+            sentence that names the class and the argument.
+    """
+    if not isinstance(config, dict):
+        raise ValueError(f"The config of {cls.__name__} must be a dict; got {type(config).__name__}.")
+    parameters, values = inspect.signature(cls).parameters, {}
+    for name, value in config.items():
+        with _value_error(f"`{name}` of {cls.__name__} cannot be read from its config"):
+            _check_depth(value)
+            if name in parameters and isinstance(parameters[name].default, bool):
+                _check_flag(value)
+            if name == "dtype":
+                keras.dtype_policies.get(value)
+            if name == "seed":
+                _check_seed(value)
+            values |= deserialize_values({name: value})
+    with _value_error(f"{cls.__name__} cannot be made from its config"):
+        return cls(**values)
+
+
+DEEPEST = 64  # levels of dicts and lists; two for each wrapper around a cell
+
+
+def _check_depth(value):
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list, tuple))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    if level:
+        raise ValueError(f"it is nested in more than {DEEPEST} levels.")
+
+
+def _check_flag(value):
+    if not isinstance(value, (int, type(None))):
+        raise ValueError(f"it must be true or false; got {value!r}.")
+
+
+def _check_seed(value):
+    if isinstance(value, bool) or (isinstance(value, int) and not abs(value) < 2**32):
+        raise ValueError(f"it must be an integer of 32 bits; got {value!r}.")
+
+
+@contextlib.contextmanager
+def _value_error(what):
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{what}: {first_line(error)}") from error
+
+
+def first_line(error):
+    """The first line of an error's message, at most 300 characters, to be quoted in another message."""
+    line = str(error).strip().partition("\n")[0][:300]
+    is_sentence = " " in line  # the message of a KeyError is the key
+    return line if is_sentence else f"{type(error).__name__} {line}".rstrip()
+
+
 class Configured:
     """A Keras object whose config is read off its constructor's arguments.
 
@@ -133,7 +209,7 @@ class Configured:
 
     @classmethod
     def from_config(cls, config):
-        return cls(**deserialize_values(config))
+        return make_from_config(cls, config)
 
 
 def _serialize(argument, value):

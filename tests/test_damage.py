@@ -111,6 +111,7 @@ def test_a_weight_changed_where_tensorflow_sees_nothing_is_refused(copy):
 
 # -- any damage
 
+
 def test_a_sample_of_all_damages_is_refused_or_without_effect(whole, tmp_path):
     path, expected = whole
     cases = random.Random(0).sample(list(soak.damages(path, flips=8)), SAMPLE)

@@ -46,6 +46,8 @@ class ClockworkCell(GatedCell):
 
     def __init__(self, units: int, *, periods: Iterable[int] = (1, 2, 4, 8), **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
+        if not isinstance(periods, Iterable):
+            raise TypeError(f"`periods` must be several positive integers; got {periods!r}.")
         self.periods = tuple(check_size("periods", period) for period in periods)
         if not self.periods or any(slow <= fast for fast, slow in itertools.pairwise(self.periods)):
             raise ValueError(f"`periods` must increase strictly, from fast to slow; got {self.periods}.")

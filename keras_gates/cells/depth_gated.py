@@ -59,7 +59,7 @@ class DepthGatedLSTMCell(LSTMCell):
     level: i1, …, d2.
 
     Args:
-        depth: the number of levels, a positive integer. `depth=1` is an `LSTMCell`.
+        depth: the number of levels, from 1 to 1000. `depth=1` is an `LSTMCell`.
         dropout: as in `GatedCell`, on the way into each level.
         units, **kwargs: as in `GatedCell`.
     """
@@ -68,7 +68,7 @@ class DepthGatedLSTMCell(LSTMCell):
     source = "Yao et al. 2015, Depth-gated LSTM"
 
     def __init__(self, units: int, *, depth: int = 2, **kwargs: Any) -> None:
-        self.depth = check_size("depth", depth)
+        self.depth = check_size("depth", depth, most=1000)
         super().__init__(units, **kwargs)
         self.levels = [self._level(k) for k in range(self.depth)]
 

@@ -2,6 +2,9 @@
 
 from typing import Any, Literal
 
+import math
+import numbers
+
 from keras import ops
 
 from keras_gates._arguments import Constraint, Initializer, Regularizer, check_choice, resolve
@@ -40,7 +43,7 @@ class LayerNormCell(GatedCell):
         self.gamma_initializer = resolve("gamma_initializer", gamma_initializer)
         self.gamma_regularizer = resolve("gamma_regularizer", gamma_regularizer)
         self.gamma_constraint = resolve("gamma_constraint", gamma_constraint)
-        if not epsilon > 0:
+        if isinstance(epsilon, bool) or not isinstance(epsilon, numbers.Real) or not 0 < epsilon < math.inf:
             raise ValueError(f"`epsilon` must be a positive number; got {epsilon!r}.")
         self.epsilon = epsilon
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_gates._arguments import arguments_of, check_rate, deserialize_values, resolve, signature_of
+from keras_gates._arguments import arguments_of, check_rate, resolve, signature_of
 from keras_gates.cells.base import GatedCell, check_units_alone_by_position, register
 from keras_gates.cells.clockwork import ClockworkCell
 from keras_gates.cells.depth_gated import DepthGatedLSTMCell
@@ -76,10 +76,6 @@ class CellLayer(RNN):
         penalty = keras.regularizers.serialize(self.activity_regularizer)
         own = {name: cell[name] for name in arguments_of(self.cell_class)}
         return {**own, **config, "activity_regularizer": penalty}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**deserialize_values(config))
 
 
 def _argument_of_cell(name):

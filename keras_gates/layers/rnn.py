@@ -3,6 +3,7 @@
 import keras
 
 from keras_gates import kernels
+from keras_gates._arguments import make_from_config
 from keras_gates.cells.base import register
 
 
@@ -13,6 +14,11 @@ class RNN(keras.layers.RNN):
     Takes the same arguments, gives the same results, saves and loads the same way. With `stateful=True`,
     `reset_state` returns to the cell's own initial states, also where these are learned.
     """
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        with keras.saving.custom_object_scope(custom_objects or {}):
+            return make_from_config(cls, config)
 
     def build(self, sequences_shape, initial_state_shape=None):
         super().build(sequences_shape, initial_state_shape)

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from keras_gates._arguments import first_line
 from keras_gates._files import check_digests
 
 
@@ -35,7 +36,7 @@ class ServedModel:
         path = pathlib.Path(path)
         if not os.path.isfile(path / "saved_model.pb"):
             raise FileNotFoundError(
-                f"There is no SavedModel at {path} (a folder that holds saved_model.pb), or it may not be read."
+                f"There is no SavedModel at {path}, a folder with saved_model.pb, or it may not be read."
             )
         try:
             check_digests(path)
@@ -43,7 +44,7 @@ class ServedModel:
             self.saved = tf.saved_model.load(str(path))
             signatures = self.saved.signatures
         except Exception as error:  # of a damaged file TensorFlow raises whatever its parts happen to raise
-            raise ValueError(f"The SavedModel at {path} is damaged: {_first_line(error)}") from error
+            raise ValueError(f"The SavedModel at {path} is damaged: {first_line(error)}") from error
         if "serving_default" not in signatures:
             raise ValueError(
                 f"The SavedModel at {path} has no signature serving_default, but "
@@ -93,17 +94,10 @@ def _read_metadata(path):
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"metadata.json is not JSON: {_first_line(error)}") from error
+        raise ValueError(f"metadata.json is not JSON: {first_line(error)}") from error
     if not isinstance(metadata, dict) or not isinstance(metadata.get("absent", {}), dict):
         raise ValueError("metadata.json is not a dict whose `absent`, if it is there, is a dict too.")
     return metadata
-
-
-def _first_line(error):
-    lines = str(error).strip().splitlines()
-    if lines and isinstance(error, (OSError, ValueError, tf.errors.OpError)):
-        return lines[0]
-    return ": ".join([type(error).__name__, *lines[:1]])  # the message of a KeyError is nothing but the key
 
 
 class Stream:

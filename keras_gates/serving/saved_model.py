@@ -81,9 +81,9 @@ def export(model, path, endpoints=None, metadata=None):
 def load(path):
     """Read a SavedModel back as a callable.
 
-    The digests that `export` lists in `SHA256SUMS` are checked, which takes about 0.1 s for each 100 MB. Files
-    that were added since, such as `assets.extra`, are not looked at; a SavedModel without that list loads
-    unchecked. To load a model whose files were changed on purpose, remove the list.
+    The digests that `export` lists in `SHA256SUMS` are checked, which takes about 0.1 s for each 100 MB.
+    Files that were added since, such as `assets.extra`, are not looked at; a SavedModel without that list
+    loads unchecked. To load a model whose files were changed on purpose, remove the list.
 
     Args:
         path: a folder that `export` wrote; any SavedModel with a `serving_default` signature will do.
@@ -95,8 +95,8 @@ def load(path):
 
     Raises:
         FileNotFoundError: there is no SavedModel at `path`.
-        ValueError: the SavedModel there is damaged (the sentence names the file, as far as it is known), or has
-            no `serving_default` signature.
+        ValueError: the SavedModel there is damaged (the sentence names the file, as far as it is known), or
+            has no `serving_default` signature.
     """
     from keras_gates.serving.loaded import ServedModel
 
