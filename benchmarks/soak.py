@@ -1,14 +1,18 @@
 """Attacks that go on for as long as one likes. Each prints its figures and ends with status 1 on a finding.
 
     python benchmarks/soak.py kills --count 300       # kill -9 while a model is being exported
-    python benchmarks/soak.py damage --flips 12       # damage every file of an exported model, and load it
+    python benchmarks/soak.py damage --flips 8        # damage every file of an exported model, and load it
+    python benchmarks/soak.py configs --count 5000    # spoil the configs of layers at random
+    python benchmarks/soak.py problems --count 5000   # the fused kernels against float64, on random problems
+    python benchmarks/soak.py server --messages 10000 # the server beside greedy clients: soak_server.py
 
-The defaults are short forms, for a look after a change.
+The defaults are short forms, for a look after a change. `problems --first 2000` goes on where a run ended.
 """
 
 import argparse
 import collections
 import concurrent.futures
+import copy
 import functools
 import itertools
 import multiprocessing
@@ -17,6 +21,7 @@ import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -110,7 +115,7 @@ def kills(options):
         window = seconds_of_writing(model, folder)
         while counts["kills within it"] < options.count:
             child = exporting_for_ever(model, folder)
-            for _ in range(draw.randrange(3)):
+            for _ in range(draw.randrange(2)):
                 wait_for_writing(child, folder, True)
                 wait_for_writing(child, folder, False)
             wait_for_writing(child, folder, True)
@@ -263,21 +268,203 @@ def damage_all(options):
     return findings
 
 
+# -- configs
+
+POPEN = {"module": "subprocess", "class_name": "Popen", "config": {"args": "exit", "shell": True}}
+SYSTEM = {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}
+LAMBDA = {"class_name": "__lambda__", "config": {"value": ["4wEAAAA=", None, None]}}
+HALF = [{"class_name": name, "config": {}} for name in ("Nope", "__keras_tensor__", "__slice__")]
+SPOILED = [None, True, -1, 0, 10**30, 2**31, 1e308, float("nan"), "", "x", "../x", [], [1], {}, {"a": 1},
+           {"class_name": 3, "config": 3}, POPEN, SYSTEM, LAMBDA, *HALF]  # fmt: skip
+
+RUNS_CODE = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class")
+
+
+def sound_layers():
+    cells = [cell(4) for cell in keras_gates.cell_classes().values()]
+    wrappers = [keras_gates.ResidualCell(cells[0]), keras_gates.ZoneoutCell(cells[0])]
+    looking = keras_gates.AttentionRNN(keras_gates.AttentionCell(cells[0]))
+    layers = [keras_gates.RNN(cells[:2]), looking, keras_gates.LSTM(4), keras_gates.AttentionPooling(4)]
+    return [*cells, *wrappers, *layers]
+
+
+def places_in(value, place=()):
+    """The paths of keys to everything in a config."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield (*place, key)
+            yield from places_in(inner, (*place, key))
+
+
+def spoil(config, draw):
+    """A copy of a config in which something is replaced, nested, removed or added; and what."""
+    config = copy.deepcopy(config)
+    *outer, key = draw.choice(list(places_in(config)))
+    holder = functools.reduce(lambda inner, name: inner[name], outer, config)
+    change = draw.choice(["replace", "replace", "replace", "nest", "remove", "add"])
+    if change == "remove":
+        del holder[key]
+    elif change == "nest":
+        for _ in range(draw.choice([1, 3, 100, 2000])):
+            holder[key] = draw.choice([[holder[key]], {"a": holder[key]}])
+    else:
+        holder[key if change == "replace" else "added"] = draw.choice(SPOILED)
+    return config, f"{change} {'/'.join(map(str, [*outer, key]))}"
+
+
+def too_slow(*_):
+    raise TimeoutError("it took more than 20 s")
+
+
+def configs(options):
+    """Spoil the configs of layers and cells at random, and make layers of them.
+
+    What comes of it is a layer, or a TypeError or ValueError of one line; within 20 s; and nothing is run.
+    """
+    findings, counts, draw, ran = [], collections.Counter(), random.Random(options.seed), []
+    sys.addaudithook(lambda event, _: ran.append(event) if event in RUNS_CODE else None)
+    signal.signal(signal.SIGALRM, too_slow)
+    layers = sound_layers()
+    for _ in range(options.count):
+        layer = draw.choice(layers)
+        config, what = spoil(layer.get_config(), draw)
+        what = f"{type(layer).__name__}, {what}"
+        signal.alarm(20)
+        try:
+            type(layer).from_config(config)
+            counts["are taken"] += 1
+        except (TypeError, ValueError) as error:
+            counts["are refused"] += 1
+            if "\n" in str(error) or len(str(error)) > 1000:
+                findings.append(f"{what}: more than a line: {error}")
+        except BaseException as error:
+            findings.append(f"{what}: {type(error).__name__}: {error}")
+        finally:
+            signal.alarm(0)
+        if ran:
+            findings.append(f"{what}: it caused {', '.join(ran)}")
+            ran.clear()
+    print(f"of {options.count} spoiled configs {told(counts)}")
+    return findings
+
+
+# -- problems
+
+WITH_KERNELS = ("simple", "indrnn", "lstm", "peephole", "peephole-only", "coupled", "gru", "minimal-gated",
+                "janet", "min-gru", "min-lstm", "V", "NIG", "NFG", "NOG", "NIAF", "NOAF", "NP", "CIFG")  # fmt: skip
+LEAST_ERROR = 1e-6  # below it the two float32 results differ by luck
+
+
+def random_problem(draw, rng):
+    """A cell, its layer's arguments, and the arrays: x, mask, initial states or None, d_output."""
+    name = draw.choice(WITH_KERNELS)
+    units, features, batch = (draw.randint(1, most) for most in (70, 70, 17))
+    steps = draw.randint(1, 40)
+    of_cell = {"activation": draw.choice(["tanh", "tanh", "relu", "linear"])}
+    if name in ("peephole", "coupled"):
+        gates = "ifo" if name == "peephole" else "fo"
+        of_cell["peepholes"] = [gate for gate in gates if draw.random() < 0.6]
+        of_cell["output_peephole"] = draw.choice(["current", "previous"])
+    if name == "gru":
+        of_cell |= {"reset_after": draw.random() < 0.5, "update": draw.choice(["keep", "write"])}
+    of_layer = {"return_sequences": draw.random() < 0.7, "go_backwards": draw.random() < 0.3}
+    x = rng.normal(size=(batch, steps, features)) * draw.choice([0.1, 1, 10])
+    mask = draw.choice(
+        [None, rng.random((batch, steps)) < 0.7, np.arange(steps) < rng.integers(0, steps + 1, (batch, 1))]
+    )
+    d_output = rng.normal(size=(batch, steps, units) if of_layer["return_sequences"] else (batch, units))
+    return name, units, of_cell, of_layer, x, mask, d_output, draw.choice([0.3, 1, 3])
+
+
+def solve(problem, dtype, when, weights=None):
+    """Output, and the gradients of the input and all weights; and the weights."""
+    import tensorflow as tf
+
+    name, units, of_cell, of_layer, x, mask, d_output, scale = problem
+    layer = keras_gates.RNN(
+        keras_gates.cell_classes()[name](units, dtype=dtype, **of_cell), dtype=dtype, **of_layer
+    )
+    layer.build(x.shape)
+    if weights is None:
+        rng = np.random.default_rng(SEED)
+        weights = [rng.normal(size=w.shape) * scale / np.sqrt(w.shape[0]) for w in layer.get_weights()]
+        weights = [w.astype("float32") for w in weights]
+    layer.set_weights(weights)
+    x = tf.constant(x.astype("float32"), dtype)
+    with keras_gates.use_kernels(when), tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, mask=mask, training=True)
+    variables = [variable.value for variable in layer.trainable_variables]
+    gradients = tape.gradient(y, [x, *variables], tf.constant(d_output, dtype))
+    return [np.asarray(result) for result in [y, *gradients] if result is not None], weights
+
+
+def error_of(results, reference):
+    """The largest difference of any result, relative to the largest number there if that is above one."""
+    return max(
+        (np.abs(a - b).max() / max(1, np.abs(b).max()) for a, b in zip(results, reference, strict=True)),
+        default=0,
+    )
+
+
+def problems(options):
+    """Solve random problems with the kernels, on the plain path, and on the plain path in float64.
+
+    The error of the kernels is at most twice that of the plain path. Problem k depends on k and the seed.
+    """
+    findings, counts, worst = [], collections.Counter(), (0.0, "none")
+    for k in range(options.first, options.first + options.count):
+        draw = random.Random(f"{options.seed}/{k}")
+        problem = random_problem(draw, np.random.default_rng([options.seed, k]))
+        plain, weights = solve(problem, "float32", "never")
+        fused, _ = solve(problem, "float32", "training", weights)
+        reference, _ = solve(problem, "float64", "never", weights)
+        if not all(np.isfinite(result).all() and np.abs(result).max() < 1e20 for result in reference):
+            counts["overflow"] += 1
+            continue
+        counts["compared"] += 1
+        counts["differ in some bit from the plain path"] += not all(map(np.array_equal, fused, plain))
+        error, allowed = error_of(fused, reference), 2 * max(error_of(plain, reference), LEAST_ERROR)
+        worst = max(worst, (error, f"problem {k}, {problem[0]}"))
+        if not error <= allowed:
+            findings.append(
+                f"problem {k}, {problem[0]} {problem[2]}: {error:.1e}, where {allowed:.1e} is allowed"
+            )
+        if (k + 1) % 500 == 0:
+            print(f"up to problem {k}: {told(counts)}, {len(findings)} findings", flush=True)
+    if not counts["differ in some bit from the plain path"]:
+        findings.append("the kernels served in no problem")
+    print(f"{told(counts)}; largest error {worst[0]:.1e} in {worst[1]}")
+    return findings
+
+
+# -- the server
+
+
+def server(options):
+    """Send messages to the server beside greedy clients; `soak_server.py` tells the figures."""
+    script = pathlib.Path(__file__).with_name("soak_server.py")
+    ended = subprocess.run([sys.executable, script, "--messages", str(options.messages)], check=False)
+    return [f"soak_server.py ended with {ended.returncode}"] if ended.returncode else []
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seed", type=int, default=0)
     attacks = parser.add_subparsers(required=True, metavar="attack")
-    one = attacks.add_parser("kills", help=kills.__doc__.splitlines()[0])
-    one.add_argument(
-        "--count", type=int, default=10, help="kills that hit the writing (default: %(default)s)"
-    )
-    one.add_argument("--units", type=int, default=64, help="units of the model (default: %(default)s)")
-    one.set_defaults(attack=kills)
-    one = attacks.add_parser("damage", help=damage_all.__doc__.splitlines()[0])
-    one.add_argument("--flips", type=int, default=2, help="flipped bytes in each file (default: %(default)s)")
-    one.set_defaults(attack=damage_all)
+
+    def add(name, attack, **sizes):
+        one = attacks.add_parser(name, help=attack.__doc__.splitlines()[0])
+        for size, (default, what) in {"seed": (0, "of the draws"), **sizes}.items():
+            one.add_argument(f"--{size}", type=int, default=default, help=f"{what} (default: %(default)s)")
+        one.set_defaults(attack=attack)
+
+    add("kills", kills, count=(10, "kills that hit the writing"), units=(64, "units of the model"))
+    add("damage", damage_all, flips=(2, "flipped bytes in each file"))
+    add("configs", configs, count=(200, "spoiled configs"))
+    add("problems", problems, count=(50, "problems"), first=(0, "number of the first problem"))
+    add("server", server, messages=(200, "messages of a polite client"))
     options = parser.parse_args(arguments)
     findings = options.attack(options)
     for finding in findings:
