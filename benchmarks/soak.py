@@ -351,7 +351,8 @@ def configs(options):
 # -- problems
 
 WITH_KERNELS = ("simple", "indrnn", "lstm", "peephole", "peephole-only", "coupled", "gru", "minimal-gated",
-                "janet", "min-gru", "min-lstm", "V", "NIG", "NFG", "NOG", "NIAF", "NOAF", "NP", "CIFG")  # fmt: skip
+                "janet", "min-gru", "min-lstm", "V", "NIG", "NFG", "NOG", "NIAF", "NOAF",
+                "NP", "CIFG")  # fmt: skip
 LEAST_ERROR = 1e-6  # below it the two float32 results differ by luck
 
 
