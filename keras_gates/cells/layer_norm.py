@@ -1,9 +1,8 @@
 """Cells whose matrix products are normalised over the units before they are added."""
 
-from typing import Any, Literal
-
 import math
 import numbers
+from typing import Any, Literal
 
 from keras import ops
 
