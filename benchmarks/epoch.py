@@ -18,8 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
 import keras_gates
-from experiments.common.training import compile_model
-from experiments.sentiment import __main__ as sentiment
+from experiments.common.fitting import compile_model
+from experiments.sentiment.__main__ import train_parser
+from experiments.sentiment.problem import prepare
 
 NEAREST = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple": keras.layers.SimpleRNN}
 
@@ -39,7 +40,7 @@ def with_keras_layers(model):
 def measure(options, epochs):
     """Per way: seconds of each epoch, and validation accuracy after the last."""
     keras.utils.set_random_seed(options.seed)
-    problem = sentiment.prepare(options)
+    problem = prepare(options)
     models = {
         "kernels": problem.model,
         "plain": keras.models.clone_model(problem.model),
@@ -74,7 +75,7 @@ def main():
     parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("options", nargs="*", help="of experiments.sentiment, after --")
     arguments = parser.parse_args()
-    options = sentiment.train_parser().parse_args(arguments.options)
+    options = train_parser().parse_args(arguments.options)
     if options.cell not in NEAREST or options.bidirectional:
         parser.error(f"Keras has layers of its own for {', '.join(NEAREST)}, here in one direction only.")
     found = measure(options, arguments.epochs)

@@ -17,12 +17,14 @@ pytest.importorskip("matplotlib", reason="the experiments need keras_gates[exper
 import keras
 import tensorflow as tf
 
-from experiments.common import recurrent as models
-from experiments.common import report, words
+from experiments.common import recurrent, words
 from experiments.common.batches import Batches, pad
+from experiments.common.metrics import classification
 from experiments.common.splits import position, split
+from experiments.report import __main__ as report
 from experiments.sentiment import __main__ as sentiment
 from experiments.sentiment import data as reviews
+from experiments.sentiment.network import network
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--units", "6", "--embedding", "5", "--batch-size", "8", "--epochs", "3", "--learning-rate", "0.02"]
@@ -376,16 +378,21 @@ def test_pad():
 @pytest.mark.parametrize("extra", [["--bidirectional"], ["--layers", "2", "--cell", "gru"]], ids=" ".join)
 def test_padding_never_changes_a_prediction(extra):
     options = sentiment.train_parser().parse_args([*TINY, *extra])
-    model = sentiment.network(50, 2, options)
+    model = network(50, 2, options)
     ids = np.random.default_rng(0).integers(1, 50, (3, 7))
     padded = np.pad(ids, ((0, 0), (0, 20)))
     np.testing.assert_allclose(model(ids), model(padded), atol=1e-6)
 
 
-def test_confusion_and_f1():
-    matrix = report.confusion_matrix([0, 0, 1, 1, 2], [0, 1, 1, 1, 1], 4)
-    assert matrix.tolist() == [[1, 1, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
-    np.testing.assert_allclose(report.f1(matrix), [2 / 3, 2 / 3, 0, 0])
+def test_measures_of_labels_counted_by_hand():
+    found = classification([0, 0, 1, 1, 2], [0, 1, 1, 1, 1], "abcd")
+    assert found.confusion.tolist() == [[1, 1, 0, 0], [0, 2, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    assert found.accuracy == pytest.approx(3 / 5)
+    assert found.f1 == pytest.approx((2 / 3 + 2 / 3 + 0 + 0) / 4)
+    assert list(found.per_label) == ["a", "b", "c"], "d is never true"
+    assert found.per_label["a"] == pytest.approx({"precision": 1, "recall": 1 / 2, "f1": 2 / 3, "number": 2})
+    assert found.per_label["b"] == pytest.approx({"precision": 1 / 2, "recall": 1, "f1": 2 / 3, "number": 2})
+    assert found.per_label["c"] == pytest.approx({"precision": 0, "recall": 0, "f1": 0, "number": 1})
 
 
 def test_a_table_of_runs(run):
@@ -405,12 +412,12 @@ def test_a_diverged_loss_ends_in_one_sentence(table, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("pool", models.POOLINGS)
+@pytest.mark.parametrize("pool", recurrent.POOLINGS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_padding_changes_no_answer(pool, bidirectional):
     options = sentiment.train_parser().parse_args(["--pool", pool, "--units", "3", "--embedding", "4"])
     options.bidirectional = bidirectional
-    network = sentiment.network(9, 2, options)
+    model = network(9, 2, options)
     ids = np.array([[3, 1, 4, 1, 5]])
     padded = np.array([[3, 1, 4, 1, 5, 0, 0]])
-    np.testing.assert_allclose(network(ids), network(padded), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(model(ids), model(padded), rtol=1e-6, atol=1e-7)

@@ -12,9 +12,13 @@ import keras_gates
 from experiments.common import words
 from experiments.common.errors import InputError
 from experiments.gradients import __main__ as gradients
+from experiments.gradients import data, reach
+from experiments.gradients.network import network as gradients_network
 from experiments.inspect import __main__ as inspect
-from experiments.sentiment import __main__ as sentiment
+from experiments.sentiment import network as sentiment
+from experiments.sentiment import reading as sentiment_reading
 from experiments.tagging import network as taggers
+from experiments.tagging import reading as tagging_reading
 from experiments.tagging.data import python_source
 
 CODE = 'def greet(name):\n    # be polite\n    return "Hello, " + name\n'
@@ -83,9 +87,8 @@ def test_a_tagger_is_inspected_on_code(tagger, tmp_path, capsys):
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_labels_of_code_are_those_of_its_tokenizer(tagger):
-    model = keras.saving.load_model(tagger / "model.keras", compile=False)
-    labels = inspect.read_code(model, {}, [CODE]).labels
+def test_labels_of_code_are_those_of_its_tokenizer():
+    labels = tagging_reading.read_code([CODE]).labels
     inside = "".join(np.array(list(CODE))[labels["inside a string or comment"][0] == 1])
     assert inside == '# be polite"Hello, "'
     assert "".join(np.array(list(CODE))[labels["column"][0] == 0]) == "d  "
@@ -94,7 +97,7 @@ def test_labels_of_code_are_those_of_its_tokenizer(tagger):
 def test_a_review_is_inspected_word_by_word(reviewer):
     model = keras.saving.load_model(reviewer / "model.keras", compile=False)
     config = json.loads((reviewer / "config.json").read_text(encoding="utf-8"))
-    reading = inspect.read_reviews(model, config, TEXTS)
+    reading = sentiment_reading.read(model, config, TEXTS)
     assert reading.tokens == [["a", "good", "film", "isnt", "it"], ["bad"]]
     (so_far,) = reading.labels.values()
     answers = model(keras.ops.convert_to_tensor(["a", "a good", TEXTS[0]]))
@@ -105,7 +108,7 @@ def test_a_text_without_a_word_has_an_answer_and_nothing_to_inspect(reviewer):
     model = keras.saving.load_model(reviewer / "model.keras", compile=False)
     assert np.isfinite(model(keras.ops.convert_to_tensor(["?!"]))).all()
     with pytest.raises(InputError, match="There is no word in the text"):
-        inspect.read_reviews(model, {"labels": ["negative", "positive"]}, ["?!"])
+        sentiment_reading.read(model, {"labels": ["negative", "positive"]}, ["?!"])
 
 
 def test_a_review_page_opens_on_the_swing_of_its_memory(reviewer):
@@ -134,21 +137,21 @@ def test_an_inspection_says_what_is_wrong(tagger, arguments, sentence, capsys):
 
 
 def test_copy_problem_asks_for_the_symbol_it_showed():
-    inputs, targets = gradients.copy_problem(np.array([0, 3]), 6, np.random.default_rng(0))
+    inputs, targets = data.copy_problem(np.array([0, 3]), 6, np.random.default_rng(0))
     assert inputs.sum() == 4
     assert inputs[0, 0].argmax() == targets[0] and inputs[1, 3].argmax() == targets[1]
-    assert (inputs[:, -1].argmax(axis=-1) == gradients.SYMBOLS).all()
+    assert (inputs[:, -1].argmax(axis=-1) == data.SYMBOLS).all()
 
 
 def test_reach_is_what_each_path_lets_through():
     """With kernels of zero an LSTM's gates are constant: the memory's gradient fades by exactly f a step."""
-    model = gradients.network("lstm", 4, 9)
+    model = gradients_network("lstm", 4, 9)
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     cell = model.layers[0].cell
     cell.kernel.assign(keras.ops.zeros(cell.kernel.shape))
     cell.recurrent_kernel.assign(keras.ops.zeros(cell.recurrent_kernel.shape))
-    inputs, targets = gradients.copy_problem(np.zeros(3, int), 9, np.random.default_rng(0))
-    shares = gradients.reach(model, inputs, targets)
+    inputs, targets = data.copy_problem(np.zeros(3, int), 9, np.random.default_rng(0))
+    shares = reach.reach(model, inputs, targets)
     f = 1 / (1 + np.exp(-1))
     np.testing.assert_allclose(shares["forget gates"], f ** np.arange(9), rtol=1e-5)
     np.testing.assert_allclose(shares["c"][2:] / shares["c"][1:-1], f, rtol=1e-5)
@@ -157,8 +160,8 @@ def test_reach_is_what_each_path_lets_through():
 
 
 def test_falls_below():
-    assert gradients.falls_below(np.array([1, 0.5, 1e-4, 1e-2, 1e-4, 1e-5])) == 2
-    assert gradients.falls_below(np.array([0, 0.5, 0.1])) is None, "nothing follows the last memory"
+    assert reach.falls_below(np.array([1, 0.5, 1e-4, 1e-2, 1e-4, 1e-5])) == 2
+    assert reach.falls_below(np.array([0, 0.5, 0.1])) is None, "nothing follows the last memory"
 
 
 def test_gradients_write_numbers_figure_and_table(tmp_path, capsys):

@@ -18,12 +18,16 @@ import seqeval.metrics
 import tensorflow as tf
 from sklearn.metrics import precision_recall_fscore_support
 
-from experiments.common import highlight, prepared, report, training
+from experiments.common import highlight, prepared
 from experiments.common.errors import InputError
+from experiments.common.fitting import compile_model
+from experiments.common.metrics import classification
 from experiments.tagging import __main__ as tagging
-from experiments.tagging import network as taggers
+from experiments.tagging import measures, pieces
 from experiments.tagging.data import conll, python_source, treebanks
 from experiments.tagging.data.tagged import Tagged, corpus_of
+from experiments.tagging.network import text_network as network_of_text
+from experiments.tagging.network import word_network
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -345,22 +349,22 @@ def test_files_that_are_no_python_are_passed_over(tmp_path):
 
 
 def test_pieces_tag_every_character_once(monkeypatch):
-    monkeypatch.setattr(tagging, "PIECE", 8)
-    monkeypatch.setattr(tagging, "CONTEXT", 3)
+    monkeypatch.setattr(pieces, "PIECE", 8)
+    monkeypatch.setattr(pieces, "CONTEXT", 3)
     for length in (1, 3, 7, 8, 9, 16, 21):
         text, tags = "abcdefghijklmnopqrstu"[:length], np.arange(length)
-        pieces = tagging.pieces(Tagged(text, tags))
-        counted = [piece.tags != tagging.NO_TAG for piece in pieces]
-        assert np.concatenate([p.tags[c] for p, c in zip(pieces, counted, strict=True)]).tolist() == [
+        found = pieces.pieces(Tagged(text, tags))
+        counted = [piece.tags != pieces.NO_TAG for piece in found]
+        assert np.concatenate([p.tags[c] for p, c in zip(found, counted, strict=True)]).tolist() == [
             *range(length)
         ]
-        assert all(len(piece.elements) == len(piece.tags) for piece in pieces)
-        assert all(text.find(piece.elements) == max(8 * at - 3, 0) for at, piece in enumerate(pieces))
+        assert all(len(piece.elements) == len(piece.tags) for piece in found)
+        assert all(text.find(piece.elements) == max(8 * at - 3, 0) for at, piece in enumerate(found))
 
 
 def test_a_pass_over_the_examples_may_take_several_epochs():
     sequences = [Tagged(f"{at:02d}", np.zeros(2, "int32")) for at in range(60)]
-    batches = tagging.TagBatches(sequences, 5, seed=1, epochs_per_pass=4)
+    batches = pieces.TagBatches(sequences, 5, seed=1, epochs_per_pass=4)
     assert len(batches) == 3
     one_pass = [np.concatenate(batches.epoch(number)) for number in range(4)]
     assert sorted(np.concatenate(one_pass)) == [*range(60)]
@@ -386,18 +390,18 @@ VARIANTS = [
 def words_network(*arguments):
     chosen = options(*arguments)
     alphabet = ALPHABET if chosen.characters else None
-    return compiled(taggers.word_network(["ab", "cd", "é"], alphabet, tags=4, options=chosen), chosen)
+    return compiled(word_network(["ab", "cd", "é"], alphabet, tags=4, options=chosen), chosen)
 
 
 def text_network(*arguments):
     chosen = options(*arguments, reads="characters")
-    return compiled(taggers.text_network(ALPHABET, tags=4, options=chosen), chosen)
+    return compiled(network_of_text(ALPHABET, tags=4, options=chosen), chosen)
 
 
 def compiled(network, chosen):
     for at, weight in enumerate(network.weights):
         weight.assign(np.random.default_rng(at).normal(0, 0.5, weight.shape))
-    training.compile_model(network, chosen, steps=10)
+    compile_model(network, chosen, steps=10)
     return network
 
 
@@ -438,14 +442,12 @@ def assert_unpadded_alike(logits, more):
 
 def mean_cross_entropy(logits):
     rows = zip(logits.numpy(), TAGS, LENGTHS, strict=True)
-    return np.concatenate([tagging.cross_entropy(row[:n], tags[:n]) for row, tags, n in rows]).mean()
+    return np.concatenate([cross_entropy(row[:n], tags[:n]) for row, tags, n in rows]).mean()
 
 
-def test_cross_entropy_is_that_of_keras():
-    logits = np.random.default_rng(0).normal(0, 30, (7, 4)).astype("float32")
-    tags = np.array([0, 1, 2, 3, 0, 1, 2])
-    expected = keras.losses.sparse_categorical_crossentropy(tags, logits, from_logits=True)
-    np.testing.assert_allclose(tagging.cross_entropy(logits, tags), expected, rtol=1e-5, atol=1e-5)
+def cross_entropy(logits, tags):
+    """Of every tag (time,) by its logits (time, tags)."""
+    return np.log(np.exp(logits).sum(axis=-1)) - logits[np.arange(len(tags)), tags]
 
 
 def test_the_spelling_of_a_word_is_the_same_wherever_it_stands():
@@ -469,20 +471,19 @@ def test_measures_against_training():
         }
     )
     true, right = corpus.test[0].tags, np.array([True, False, False])
-    measures = tagging.against_training(corpus.test[0].elements, true, right, corpus)
+    found = measures.against_training(corpus.test[0].elements, true, right, corpus)
     # a: X, b: Y, an unseen word: X, as there are three of each and X comes first
-    assert measures == {"baseline_accuracy": pytest.approx(1 / 3), "unseen": 1, "unseen_accuracy": 0.0}
+    assert found == {"baseline_accuracy": pytest.approx(1 / 3), "unseen": 1, "unseen_accuracy": 0.0}
 
 
 def test_label_measures_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     true, guessed = rng.integers(0, 3, 200), rng.integers(0, 4, 200)
-    matrix = report.confusion_matrix(true, guessed, 4)
-    measures = report.per_label(matrix, "abcd")
+    per_label = classification(true, guessed, "abcd").per_label
     expected = precision_recall_fscore_support(true, guessed, labels=[0, 1, 2], zero_division=0)
-    found = [[of[name] for of in measures.values()] for name in ("precision", "recall", "f1", "number")]
+    found = [[of[name] for of in per_label.values()] for name in ("precision", "recall", "f1", "number")]
     np.testing.assert_allclose(found, expected)
-    assert list(measures) == ["a", "b", "c"]  # d is never true
+    assert list(per_label) == ["a", "b", "c"]  # d is never true
 
 
 @pytest.mark.parametrize(
@@ -490,7 +491,7 @@ def test_label_measures_are_those_of_scikit_learn():
     [("O B-PER I-PER", True), ("B-X", True), ("NOUN VERB", False), ("O", False), ("B-PER X-PER", False)],
 )
 def test_which_tags_mark_spans(names, spans):
-    assert tagging.are_spans(names.split()) == spans
+    assert measures.are_spans(names.split()) == spans
 
 
 # -- saved models

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import keras_gates
 from experiments.common import words
-from experiments.sentiment import __main__ as sentiment
+from experiments.sentiment import network as sentiment
 from experiments.tagging import network as tagging
 
 ROOT = pathlib.Path(keras_gates.__file__).parents[1]

@@ -1,12 +1,22 @@
-"""What ends a command with a sentence instead of a traceback."""
+"""What ends a command with one sentence instead of a traceback."""
 
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one sentence that says what and why."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received: the command ends as after Ctrl-C, with another exit code."""
+
+
 def sentence_of(error):
-    """What an `OSError` says, in a sentence: those of the system carry a reason and perhaps a path."""
+    """The message of an `OSError` as a sentence: those of the system carry a reason and perhaps a path."""
     if error.strerror is None:
         return str(error)
     return f"Cannot use {error.filename or 'the disk'}: {error.strerror}."
+
+
+def reason_of(error):
+    """The first line of an exception's message without its full stop, or its type if there is no message."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

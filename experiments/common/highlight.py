@@ -5,11 +5,12 @@ Every form takes sentences, which are lists of `Token`s, and says in its docstri
 """
 
 import colorsys
-import html
 import json
 import re
 import shutil
 from typing import NamedTuple
+
+from experiments.common import pages
 
 UNSURE = 0.5  # a tag less probable than this is marked as a guess
 PLAIN = ("O", "name", "white space")  # tags in the colour of text
@@ -23,33 +24,6 @@ CODE = {
     "operator": "#7a7f87",
 }
 RESET, DIM = "\x1b[0m", "\x1b[2m"
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ margin: 2rem; font: 16px/1.5 system-ui, sans-serif; color: #24292f; background: #fff; }}
-h1 {{ font-size: 1.1rem; }}
-.legend span {{ margin-right: 1em; font-size: .85rem; white-space: nowrap; }}
-.code {{ display: flex; gap: 1.5em; font: 13px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }}
-.code pre {{ margin: 0; font: inherit; tab-size: 8; }}
-.code pre:first-child {{ text-align: right; color: #9aa1a9; user-select: none; }}
-.sentence {{ line-height: 2.6; }}
-.sentence ruby {{ margin-right: .5em; ruby-position: under; }}
-.sentence rt {{ font-size: .6rem; opacity: .8; }}
-.unsure {{ text-decoration: underline dotted; }}
-{colours}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p class="legend">{legend}</p>
-{body}
-</body>
-</html>
-"""
 
 
 class Token(NamedTuple):
@@ -120,41 +94,17 @@ def painted(text, colour):
 
 
 def page(sentences, code, title):
-    """A page of HTML that needs nothing else; what a tag is and how probable is shown at the pointer."""
+    """A page of HTML that needs nothing else; it shows a tag and how probable it is at the pointer."""
     colours = colours_of(sentences)
-    classes = {tag: f"t{at}" for at, tag in enumerate(colours)}
-    body = (
-        _listing(sentences[0], classes) if code else "\n".join(_paragraph(one, classes) for one in sentences)
+    return pages.page(
+        "common/highlight.html",
+        title=title,
+        colours=colours,
+        classes={tag: f"t{at}" for at, tag in enumerate(colours)},
+        unsure=UNSURE,
+        sentences=sentences,
+        lines=sum(token.text.count("\n") for token in sentences[0]) + 1 if code else 0,
     )
-    return PAGE.format(
-        title=html.escape(title),
-        colours="\n".join(
-            f".{classes[tag]} {{ color: {colour or 'inherit'}; }}" for tag, colour in colours.items()
-        ),
-        legend="\n".join(f'<span class="{name}">{html.escape(tag)}</span>' for tag, name in classes.items()),
-        body=body,
-    )
-
-
-def _listing(tokens, classes):
-    lines = "".join(token.text for token in tokens).count("\n") + 1
-    numbers = "\n".join(map(str, range(1, lines + 1)))
-    text = "".join(_element("span", token, classes, html.escape(token.text)) for token in tokens)
-    return f'<div class="code"><pre>{numbers}</pre><pre>{text}</pre></div>'
-
-
-def _paragraph(sentence, classes):
-    words = "\n".join(
-        _element("ruby", token, classes, f"{html.escape(token.text)}<rt>{html.escape(token.tag)}</rt>")
-        for token in sentence
-    )
-    return f'<p class="sentence">{words}</p>'
-
-
-def _element(name, token, classes, content):
-    style = classes[token.tag] + (" unsure" if token.probability < UNSURE else "")
-    about = html.escape(f"{token.tag}, {token.probability:.3f}")
-    return f'<{name} class="{style}" title="{about}">{content}</{name}>'
 
 
 def colours_of(sentences):

@@ -1,12 +1,14 @@
 """The command line of every task: common options, checked values, errors in one sentence."""
 
 import argparse
+import contextlib
+import signal
 import sys
 
 import keras_gates
-from experiments.common.errors import InputError, sentence_of
+from experiments.common.errors import InputError, Terminated, sentence_of
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; the latter two as after SIGINT and SIGTERM
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -23,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, formatter_class=_Help, allow_abbrev=False, **kwargs)
 
     def error(self, message):
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
+        raise InputError(message)
 
 
 def whole(least, most=2**31 - 1):
@@ -98,24 +100,60 @@ def training_parser(task, description, epilog=None):
     )
     run.add_argument(
         "--trace",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
+        default=False,
         help="write what the trained network does inside on some test texts to inspection/ in the run folder",
     )
     run.add_argument("--resume", metavar="RUN", help="continue this interrupted run with its own options")
     return parser
 
 
+def parse_again(parser, kept, source):
+    """The options of an earlier call, by name, checked as the command line checks them.
+
+    kept: the options as `vars` gave them then, and JSON kept them.
+    source: the file that kept them, named in errors.
+
+    Raises `InputError` if these are not the parser's options, or a value is none that it accepts.
+    """
+    known = vars(parser.parse_args([]))
+    if missing := sorted(known.keys() - kept.keys()):
+        raise InputError(f"{source} is damaged: it has no option {missing[0]!r}.")
+    if unknown := sorted(kept.keys() - known.keys()):
+        raise InputError(f"{source} is damaged: there is no option {unknown[0]!r}.")
+    try:
+        options = parser.parse_args([word for name, value in kept.items() for word in _words_of(name, value)])
+    except InputError as error:
+        raise InputError(f"{source} is damaged: {error}.") from error
+    for name, value in kept.items():
+        if vars(options)[name] != value:
+            raise InputError(f"{source} is damaged: the option {name!r} cannot be {value!r}.")
+    return options
+
+
+def _words_of(name, value):
+    """An option and its value as words of a command line."""
+    flag = name.replace("_", "-")
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}={value}"]
+
+
 def command_line(commands, arguments=None):
     """Run one of the commands and return the exit code.
+
+    SIGTERM ends a command as Ctrl-C does.
 
     commands: name -> (parser, action); the first is what a call without a command's name does.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     name = arguments.pop(0) if arguments and arguments[0] in commands else next(iter(commands))
     parser, action = commands[name]
-    options = parser.parse_args(arguments)
     try:
-        action(parser, options)
+        with _sigterm_raised():
+            action(parser, parser.parse_args(arguments))
     except InputError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -124,5 +162,19 @@ def command_line(commands, arguments=None):
         return BAD_INPUT
     except KeyboardInterrupt as stop:
         print(f"\n{parser.prog}: stopped. {stop}".rstrip(), file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return 0
+
+
+@contextlib.contextmanager
+def _sigterm_raised():
+    """Meanwhile SIGTERM raises `Terminated`, as SIGINT raises `KeyboardInterrupt`."""
+
+    def stop(signum, frame):
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,1 +1,3 @@
 """The sentiment of a text, or any label: many-to-one."""
+
+TASK = "sentiment"

@@ -1,0 +1,167 @@
+"""The fit, and how it is continued after an interruption.
+
+An interrupted and resumed run ends with the same bits as an uninterrupted one of the same seed, on a CPU of
+the same kind with as many threads and the same versions; only the times in history.csv and metrics.json
+differ. On another CPU sums are taken in another order; on a GPU it holds as far as TensorFlow's operations
+are deterministic there.
+"""
+
+import json
+import math
+import sys
+import time
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments.common.errors import InputError, reason_of
+
+
+def compile_model(model, options, steps):
+    """Adam with clipped gradients on the cross-entropy of logits and whole-number targets.
+
+    steps: the number of batches over which the learning rate falls to zero, with `options.decay`.
+    """
+    rate = options.learning_rate
+    if options.decay:
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate, clipnorm=options.clip),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        # XLA would compile every new length of a batch, which takes longer than it saves
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def fit(problem, options, folder):
+    """Train to the end, from the folder's checkpoint if it has one; returns the history.
+
+    The model is left with the weights of the best epoch.
+    """
+    tf.config.experimental.enable_op_determinism()
+    keeper = Keeper(problem.model, folder, options)
+    done = len(keeper.history)
+    if not keeper.is_done():
+        problem.model.fit(
+            problem.train.endless(first_epoch=done),
+            steps_per_epoch=len(problem.train),
+            validation_data=problem.validation.once(),
+            initial_epoch=done,
+            epochs=options.epochs,
+            callbacks=[keeper],
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    keeper.restore_best()
+    return keeper.history
+
+
+class Checkpoint(NamedTuple):
+    """All that is needed to continue after an epoch.
+
+    history: a dict of measures for every finished epoch.
+    states: arrays of all variables of the model, those of its random generators among them, and of its
+        optimizer.
+    best: arrays of the model's variables after the best epoch.
+
+    Which epoch comes next, and whether patience is exhausted, follow from the history.
+    """
+
+    history: list
+    states: list
+    best: list
+
+    def write(self, path):
+        with path.open("wb") as file:
+            np.savez(
+                file,
+                history=json.dumps(self.history),
+                **{f"state_{at}": value for at, value in enumerate(self.states)},
+                **{f"best_{at}": value for at, value in enumerate(self.best)},
+            )
+
+    @classmethod
+    def read(cls, path):
+        """Raises `InputError` if the file is damaged."""
+        try:
+            with np.load(path) as kept:
+                history = json.loads(str(kept["history"]))
+                states, best = (
+                    [kept[f"{kind}_{at}"] for at in range(_count(kept, kind))] for kind in ("state", "best")
+                )
+            best_epoch(history)
+        except Exception as error:  # whatever an archive or its content may raise when it is damaged
+            raise InputError(f"{path} is damaged, the run cannot be resumed: {reason_of(error)}.") from error
+        return cls(history, states, best)
+
+
+def _count(kept, kind):
+    return sum(name.startswith(f"{kind}_") for name in kept.files)
+
+
+def finished_epochs(path):
+    """The number of epochs in a checkpoint; 0 if there is none."""
+    return len(Checkpoint.read(path).history) if path.exists() else 0
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps the history, the best weights and, after every epoch, a `Checkpoint`."""
+
+    def __init__(self, model, folder, options):
+        super().__init__()
+        self.network, self.folder, self.options = model, folder, options
+        self.history, self.best = [], []
+        if folder.checkpoint.exists():
+            self._restore()
+
+    def is_done(self):
+        since_best = len(self.history) - best_epoch(self.history) if self.history else 0
+        return len(self.history) >= self.options.epochs or since_best >= self.options.patience
+
+    def restore_best(self):
+        for variable, value in zip(self.network.variables, self.best, strict=True):
+            variable.assign(value)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.began = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        self.seconds = time.perf_counter() - self.began
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]) or not math.isfinite(logs["val_loss"]):
+            self.folder.remove()  # to continue would lead here again
+            raise InputError(
+                f"The loss was no longer finite in epoch {epoch + 1}, nothing is kept; lower --learning-rate."
+            )
+        measures = {name: float(value) for name, value in logs.items()}
+        self.history.append(dict(epoch=epoch + 1, **measures, seconds=round(self.seconds, 3)))
+        if best_epoch(self.history) == epoch + 1:
+            self.best = [variable.numpy() for variable in self.network.variables]
+        states = [variable.numpy() for variable in self._variables()]
+        self.folder.write(self.folder.checkpoint.name, Checkpoint(self.history, states, self.best).write)
+        self.model.stop_training = self.is_done()
+
+    def _variables(self):
+        return [*self.network.variables, *self.network.optimizer.variables]
+
+    def _restore(self):
+        kept = Checkpoint.read(self.folder.checkpoint)
+        variables = self._variables()
+        for expected, values in ((variables, kept.states), (self.network.variables, kept.best)):
+            if [value.shape for value in values] != [tuple(variable.shape) for variable in expected]:
+                raise InputError(
+                    f"{self.folder.checkpoint} is that of another network, the run cannot be resumed."
+                )
+        for variable, value in zip(variables, kept.states, strict=True):
+            variable.assign(value)
+        self.history, self.best = kept.history, kept.best
+
+
+def best_epoch(history):
+    """The number of the epoch with the least validation loss, the first of equals."""
+    return min(history, key=lambda row: row["val_loss"])["epoch"]

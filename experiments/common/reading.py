@@ -1,0 +1,61 @@
+"""How a finished run is read, without knowing its task.
+
+The tools that take any run find out from its config.json which task it is of, and ask that task's module
+`experiments.TASK.reading` for a `Reading` of some texts:
+
+    read(model, config, texts) -> Reading
+
+    model: the run's model.keras, loaded.
+    config: the run's config.json, as `run_folder.read_config` returns it.
+    texts: a list of strings.
+
+    Raises `InputError` if a text cannot be read by the model.
+
+A task whose runs can be inspected has such a module; nothing has to be registered.
+"""
+
+import importlib
+import importlib.util
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.common.errors import InputError
+
+
+class Reading(NamedTuple):
+    """Some texts as a network reads them.
+
+    inputs: what the saved network takes.
+    tokens: a list for each text, one string for each step.
+    labels: labellings of the steps, by what they say: a list of arrays, one for each text, with one number
+        for each step.
+    opens_on_swing: whether the page opens on how much each step changes the memory, rather than on the unit
+        that follows the first labelling.
+    """
+
+    inputs: np.ndarray
+    tokens: list
+    labels: dict
+    opens_on_swing: bool
+
+
+def reader_of(task):
+    """The function `read` of a task, by the task's name.
+
+    Raises `InputError` if there is no such task, or its runs cannot be read.
+    """
+    name = f"experiments.{task}.reading"
+    read = getattr(_module(name), "read", None) if task.isidentifier() else None
+    if read is None:
+        raise InputError(f"There is no task {task!r} whose runs can be read: no module {name}.")
+    return read
+
+
+def _module(name):
+    """The module of that name; None if there is none."""
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # there is not even a package of the task
+        return None
+    return found and importlib.import_module(name)

@@ -1,0 +1,171 @@
+"""The folder of a run: how it grows, how it becomes whole, and how it is read again."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import keras
+
+import keras_gates
+from experiments.common.errors import InputError, reason_of, sentence_of
+from keras_gates._files import written_whole
+
+CONFIG, CHECKPOINT = "config.json", "checkpoint.npz"
+
+
+class RunFolder:
+    """The folder of a run: it grows as `RUN.partial` and becomes `RUN` by one rename, whole or not at all."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.partial = self.path.with_name(f"{self.path.name}.partial")
+        self.checkpoint = self.partial / CHECKPOINT
+
+    @classmethod
+    def create(cls, path):
+        """A new folder. Raises `InputError` if there is a run, finished or not."""
+        folder = cls(path)
+        if folder.path.exists():
+            raise InputError(f"{folder.path} exists; give --out another name.")
+        if folder.partial.exists():
+            raise InputError(folder._what_is_unfinished())
+        folder.partial.mkdir(parents=True)
+        return folder
+
+    @classmethod
+    def reopen(cls, path):
+        """The folder of an interrupted run, by the name of the run or of its partial folder."""
+        folder = cls(str(path).rstrip("/").removesuffix(".partial"))
+        if folder.path.exists():
+            raise InputError(f"{folder.path} is finished; there is nothing to resume.")
+        if not folder.partial.exists():
+            raise InputError(f"There is no interrupted run {folder.path}: {folder.partial} does not exist.")
+        if not folder._can_be_resumed():
+            raise InputError(folder._what_is_unfinished())
+        return folder
+
+    def _can_be_resumed(self):
+        """Whether the options are there; without a checkpoint the run begins with its first epoch again."""
+        return (self.partial / CONFIG).is_file()
+
+    def _what_is_unfinished(self):
+        if self._can_be_resumed():
+            return (
+                f"{self.partial} holds an unfinished run; "
+                f"continue it with --resume {self.path}, or remove it."
+            )
+        return f"{self.partial} has no {CONFIG}, so there is nothing to resume in it; remove it."
+
+    def write(self, name, save):
+        """Let `save(path)` write a file, which replaces that of this name: old or new, never half."""
+        with written_whole(self.partial / name, name, replace=True) as path:
+            save(path)
+
+    def write_json(self, name, content):
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def clear_results(self):
+        """Remove all but what a run continues from: what is left of results that were being written."""
+        for path in self.partial.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name not in (CONFIG, CHECKPOINT):
+                path.unlink()
+
+    def remove(self):
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def finish(self):
+        os.rename(self.partial, self.path)
+        (self.path / CHECKPOINT).unlink()  # only now: had the rename failed, it would be needed
+
+
+def free_path(stem):
+    """The first of `stem`, `stem`-2, `stem`-3, … where there is no run, finished or not."""
+    number, path = 1, Path(stem)
+    while path.exists() or RunFolder(path).partial.exists():
+        number += 1
+        path = Path(f"{stem}-{number}")
+    return path
+
+
+# -- what a run says about itself
+
+
+def _is_list_of_names(value):
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
+
+
+_ENTRIES = {
+    "task": ("the name of a task", lambda value: isinstance(value, str)),
+    "options": (
+        "an object with the options of the run",
+        lambda value: isinstance(value, dict) and isinstance(value.get("cell"), str),
+    ),
+    "labels": ("a list of names", _is_list_of_names),
+}
+
+
+def read_config(folder, task=None):
+    """The config.json of a run, as a dict with at least `task`, `options` and `labels`.
+
+    folder: of a finished or an unfinished run.
+    task: the task that the run should be of; any, if not given.
+
+    Raises `InputError` if the file is missing or damaged, or the run is one of another task.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder} is not a finished run: it has no {CONFIG}.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: it is not JSON ({reason_of(error)}).") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path} is not that of a run: expected a JSON object, got {_short(config)}.")
+    for name, (expected, is_right) in _ENTRIES.items():
+        if not is_right(config.get(name)):
+            raise InputError(
+                f"{path} is not that of a run: "
+                f"expected {name!r} to be {expected}, got {_short(config.get(name))}."
+            )
+    if task not in (None, config["task"]):
+        raise InputError(f"{folder} is a run of experiments.{config['task']}, not of experiments.{task}.")
+    return config
+
+
+def _short(value):
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def load_run(task, path):
+    """(config, saved model as a callable) of a finished run of that task."""
+    config = read_config(path, task)
+    try:
+        return config, keras_gates.load(Path(path) / "saved_model")
+    except OSError as error:
+        raise InputError(sentence_of(error)) from error
+    except ValueError as error:
+        raise InputError(f"{path} holds no model that can be loaded: {reason_of(error)}.") from error
+
+
+def load_network(path):
+    """The model.keras of a finished run."""
+    path = Path(path) / "model.keras"
+    if not path.is_file():
+        raise InputError(f"{path.parent} is not a finished run: it has no {path.name}.")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # whatever an archive, a config or weights may raise when they are damaged
+        raise InputError(f"{path} cannot be loaded: {reason_of(error)}.") from error
+
+
+def check_labels(config, number):
+    """Raise `InputError` unless the config names as many labels as the model has."""
+    if len(config["labels"]) != number:
+        raise InputError(
+            f"The {CONFIG} of the run names {len(config['labels'])} labels; its model has {number}."
+        )

@@ -1,0 +1,69 @@
+"""Texts in windows for training and in pieces for tagging, as batches."""
+
+import numpy as np
+import tensorflow as tf
+
+from experiments.common.batches import Batches, pad
+from experiments.tagging.data.tagged import Tagged
+from experiments.tagging.network import PADDING
+
+EVALUATION_BATCH = 64
+NO_TAG = -1  # of padding, and of what is read only for context
+PIECE, CONTEXT = 2048, 256  # characters of a source text that are tagged at a time, and read beside them
+
+
+def windows(sequences, length):
+    """Texts cut into windows of so many characters; the last of a text may be shorter."""
+    return [
+        Tagged(text[start : start + length], tags[start : start + length])
+        for text, tags in sequences
+        for start in range(0, len(text), length)
+    ]
+
+
+def pieces(sequence):
+    """A text in pieces that overlap: each tags `PIECE` characters, and reads `CONTEXT` more on either side.
+
+    What is there only to be read has the tag `NO_TAG`.
+    """
+    text, tags = sequence
+    found = []
+    for start in range(0, len(text), PIECE):
+        first, last = max(start - CONTEXT, 0), start + PIECE + CONTEXT
+        counted = np.array(tags[first:last], "int32")
+        counted[: start - first] = NO_TAG
+        counted[start - first + PIECE :] = NO_TAG
+        found.append(Tagged(text[first:last], counted))
+    return found
+
+
+class TagBatches(Batches):
+    """Tagged sequences as batches: texts (batch,) or words (batch, time), and tags (batch, time).
+
+    Padding has the tag 0 and does not count: the network's mask says what it is.
+
+    epochs_per_pass: in how many epochs `endless` goes through all sequences, so that a large corpus has
+        something to show and to keep before it was read to its end.
+    """
+
+    def __init__(self, sequences, batch_size, seed=0, epochs_per_pass=1):
+        is_text = isinstance(sequences[0].elements, str)
+
+        def collate(indices):
+            elements = [sequences[at].elements for at in indices]
+            strings = np.array(elements, object) if is_text else pad(elements, PADDING, object)
+            return strings, pad([sequences[at].tags for at in indices])
+
+        signature = (
+            tf.TensorSpec((None,) if is_text else (None, None), tf.string),
+            tf.TensorSpec((None, None), tf.int32),
+        )
+        super().__init__([len(tags) for _, tags in sequences], collate, signature, batch_size, seed)
+        self.epochs_per_pass = min(epochs_per_pass, super().__len__())
+
+    def __len__(self):
+        return super().__len__() // self.epochs_per_pass
+
+    def epoch(self, number):
+        number, part = divmod(number, self.epochs_per_pass)
+        return super().epoch(number)[part * len(self) : (part + 1) * len(self)]

@@ -1,0 +1,73 @@
+"""The task made ready for training: a corpus as batches of strings, and the network that reads them."""
+
+import collections
+
+import numpy as np
+
+from experiments.common import training
+from experiments.tagging import data
+from experiments.tagging.measures import measure
+from experiments.tagging.network import serving, text_network, word_network
+from experiments.tagging.pieces import EVALUATION_BATCH, TagBatches, pieces, windows
+
+TRACED = 3  # test texts that --trace shows
+RARE_CHARACTER, RARE_WORD = 20, 2  # characters and words seen less often in training share one vector
+EPOCHS_PER_PASS = 8  # of the Python tagger, whose corpus is large
+VALIDATION_WINDOWS = 512
+
+
+def prepare(options):
+    """The corpus as batches of strings, and the network that reads them."""
+    corpus = data.read(options)
+    is_python = data.is_python(options)
+    network, parts = (_read_text if is_python else _read_words)(corpus, options)
+    train, validation, test = parts
+    epochs_per_pass = EPOCHS_PER_PASS if is_python else 1
+    return training.Problem(
+        train=TagBatches(train, options.batch_size, options.seed, epochs_per_pass),
+        validation=TagBatches(validation, EVALUATION_BATCH),
+        model=network,
+        serving=lambda model: serving(model, corpus.names),
+        test=lambda model: measure(model, test, corpus),
+        labels=corpus.names,
+        facts={
+            "data": corpus.fingerprint(),
+            "reads": "characters" if is_python else "words",
+            "examples": {name: len(part) for name, part in corpus.parts().items()},
+            "elements": {name: sum(len(tags) for _, tags in part) for name, part in corpus.parts().items()},
+        },
+        texts=tuple(as_text(elements) for elements, _ in corpus.test[:TRACED]),
+    )
+
+
+def as_text(elements):
+    """The text that a sequence was read from, or its words with a space between them."""
+    return elements if isinstance(elements, str) else " ".join(elements)
+
+
+def _read_text(corpus, options):
+    """The network that reads characters, and what the three parts of the corpus are for it."""
+    alphabet = frequent((text for text, _ in corpus.train), RARE_CHARACTER)
+    train = windows(corpus.train, options.window)
+    validation = windows(corpus.validation, options.window)
+    some = np.linspace(0, len(validation) - 1, min(VALIDATION_WINDOWS, len(validation))).astype(int)
+    test = [piece for sequence in corpus.test for piece in pieces(sequence)]
+    network = text_network(alphabet, len(corpus.names), options)
+    return network, (train, [validation[at] for at in some], test)
+
+
+def _read_words(corpus, options):
+    """The network that reads words, and what the three parts of the corpus are for it."""
+    vocabulary = frequent((words for words, _ in corpus.train), RARE_WORD)
+    spelled = (word for words, _ in corpus.train for word in words)
+    alphabet = frequent(spelled, RARE_WORD) if options.characters else None
+    network = word_network(vocabulary, alphabet, len(corpus.names), options)
+    return network, (corpus.train, corpus.validation, corpus.test)
+
+
+def frequent(sequences, least):
+    """The elements that occur at least so often, in order; all of them where none does."""
+    counts = collections.Counter()
+    for sequence in sequences:
+        counts.update(sequence)
+    return sorted(element for element, count in counts.items() if count >= least) or sorted(counts)
