@@ -88,7 +88,7 @@ class Checkpoint(NamedTuple):
     def read(cls, path):
         """Raises `InputError` if the file is damaged."""
         try:
-            with np.load(path) as kept:
+            with path.open("rb") as file, np.load(file) as kept:
                 history = json.loads(str(kept["history"]))
                 states, best = (
                     [kept[f"{kind}_{at}"] for at in range(_count(kept, kind))] for kind in ("state", "best")

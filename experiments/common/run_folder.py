@@ -117,14 +117,7 @@ def read_config(folder, task=None):
     Raises `InputError` if the file is missing or damaged, or the run is one of another task.
     """
     path = Path(folder) / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder} is not a finished run: it has no {CONFIG}.") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: it is not JSON ({reason_of(error)}).") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} is not that of a run: expected a JSON object, got {_short(config)}.")
+    config = _read_object(path)
     for name, (expected, is_right) in _ENTRIES.items():
         if not is_right(config.get(name)):
             raise InputError(
@@ -134,6 +127,24 @@ def read_config(folder, task=None):
     if task not in (None, config["task"]):
         raise InputError(f"{folder} is a run of experiments.{config['task']}, not of experiments.{task}.")
     return config
+
+
+def read_metrics(folder):
+    """The metrics.json of a finished run, as a dict."""
+    return _read_object(Path(folder) / "metrics.json")
+
+
+def _read_object(path):
+    """The JSON object in a file of a run. Raises `InputError` if it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path.parent} is not a finished run: it has no {path.name}.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: it is not JSON ({reason_of(error)}).") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not that of a run: expected a JSON object, got {_short(content)}.")
+    return content
 
 
 def _short(value):

@@ -1,12 +1,9 @@
 """Finished runs side by side, as a Markdown table: `python -m experiments.report RUN …`."""
 
-import json
 import sys
-from pathlib import Path
 
-from experiments.common.errors import InputError, reason_of
 from experiments.common.options import Parser, command_line
-from experiments.common.run_folder import read_config
+from experiments.common.run_folder import read_config, read_metrics
 
 COLUMNS = ("cell", "parameters", "seconds_per_epoch", "epochs", "test_accuracy", "test_f1", "seed")
 
@@ -19,17 +16,9 @@ def table(runs, columns=COLUMNS):
     """
     rows = [columns, ["---"] * len(columns)]
     for run in runs:
-        known = {**read_config(run)["options"], **_metrics_of(run)}
+        known = {**read_config(run)["options"], **read_metrics(run)}
         rows.append([_cell(known.get(column, "")) for column in columns])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows).replace("_", " ")
-
-
-def _metrics_of(run):
-    path = Path(run) / "metrics.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: {reason_of(error)}.") from error
 
 
 def _cell(value):
