@@ -162,14 +162,29 @@ def test_predict_reads_standard_input_line_by_line(run):
     assert [line.split("\t")[0] for line in stdout.splitlines()] == ["up", "down"]
 
 
+def stopped_at(line, stop, *arguments):
+    """The exit code and the errors of a run that receives a signal when it prints that line."""
+    process = start(*arguments)
+    while not process.stdout.readline().startswith(line):
+        assert process.poll() is None
+    process.send_signal(stop)
+    _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr
+
+
+def assert_same_but_for_times(out, run):
+    assert {path.name for path in out.iterdir()} == {path.name for path in run.iterdir()}
+    assert losses(out) == losses(run)
+    for ours, theirs in zip(weights(out), weights(run), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = (json.loads((folder / "metrics.json").read_text()) for folder in (out, run))
+    assert {**ours, "seconds_per_epoch": 0} == {**theirs, "seconds_per_epoch": 0}
+
+
 def test_interrupted_and_resumed_equals_uninterrupted_to_the_last_bit(run, table, tmp_path):
     out = tmp_path / "cut"
-    process = start("--dataset", table, *TINY, "--out", out)
-    while not process.stdout.readline().startswith("Epoch 2"):
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    code, stderr = stopped_at("Epoch 2", signal.SIGINT, "--dataset", table, *TINY, "--out", out)
+    assert code == 130
     assert "Traceback" not in stderr
     assert "Kept 1 finished epoch" in stderr
     assert f"--resume {out}" in stderr
@@ -179,20 +194,78 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_last_bit(run, table
     assert (code, stderr) == (0, "")
     assert "Epoch 1/" not in stdout
     assert not out.with_name("cut.partial").exists()
-    assert losses(out) == losses(run)
-    for ours, theirs in zip(weights(out), weights(run), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_but_for_times(out, run)
 
 
 def test_interrupted_before_the_first_epoch_keeps_nothing(table, tmp_path):
-    process = start("--dataset", table, *TINY, "--out", tmp_path / "cut")
-    while not process.stdout.readline().startswith("Epoch 1"):
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    out = tmp_path / "cut"
+    code, stderr = stopped_at("Epoch 1", signal.SIGINT, "--dataset", table, *TINY, "--out", out)
+    assert code == 130
     assert "nothing is kept" in stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_terminated_keeps_what_an_interrupted_run_keeps(table, tmp_path):
+    out = tmp_path / "cut"
+    code, stderr = stopped_at("Epoch 2", signal.SIGTERM, "--dataset", table, *TINY, "--out", out)
+    assert code == 143
+    assert "Traceback" not in stderr
+    assert f"Kept 1 finished epoch in {out}.partial" in stderr
+    assert f"--resume {out}" in stderr
+    assert {path.name for path in (tmp_path / "cut.partial").iterdir()} == {"config.json", "checkpoint.npz"}
+
+
+KILLED_WHILE_IT_WRITES = """
+import os, signal, sys
+import keras_gates
+from experiments.sentiment.__main__ import main
+export = keras_gates.export
+def export_and_die(model, path):
+    export(model, path)
+    (path / "saved_model.pb").unlink()  # as if it were half
+    (path.parent / "half").write_text("")
+    os.kill(os.getpid(), signal.SIGKILL)
+keras_gates.export = export_and_die
+main(sys.argv[1:])
+"""
+
+
+def test_a_run_killed_while_it_writes_results_is_resumed(run, table, tmp_path):
+    out = tmp_path / "cut"
+    partial = tmp_path / "cut.partial"
+    arguments = ["--dataset", table, *TINY, "--out", out]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_IT_WRITES, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert {"metrics.json", "model.keras", "saved_model", "half"} <= {path.name for path in partial.iterdir()}
+    code, stdout, stderr = call("--resume", out)
+    assert (code, stderr) == (0, "")
+    assert "Epoch" not in stdout
+    assert_same_but_for_times(out, run)
+
+
+def test_a_run_killed_in_its_first_epoch_is_resumed_as_the_message_says(run, table, tmp_path, capsys):
+    out = tmp_path / "cut"
+    arguments = ["--dataset", table, *TINY, "--out", out]
+    assert stopped_at("Epoch 1", signal.SIGKILL, *arguments)[0] == -signal.SIGKILL
+    assert sentiment.main([*map(str, arguments)]) == 2
+    assert f"continue it with --resume {out}" in capsys.readouterr().err
+    code, _, stderr = call("--resume", out)
+    assert (code, stderr) == (0, "")
+    assert_same_but_for_times(out, run)
+
+
+def test_a_run_killed_before_it_wrote_anything_gets_the_same_advice_twice(tmp_path, capsys):
+    (tmp_path / "cut.partial").mkdir()
+    for option in ("--out", "--resume"):
+        assert sentiment.main([option, str(tmp_path / "cut")]) == 2
+        assert "cut.partial has no config.json, so there is nothing to resume in it; remove it." in (
+            capsys.readouterr().err
+        )
 
 
 def test_a_full_disk_ends_in_one_sentence(table, tmp_path):
