@@ -1,4 +1,4 @@
-"""Batches of sequences of nearly equal length, in an order that depends on seed and epoch alone."""
+"""Batches of sequences of nearly equal length, in an order that depends only on seed and epoch."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +7,7 @@ POOL = 50  # batches that are sorted by length together: enough to pad little, f
 
 
 def pad(sequences, value=0, dtype="int32"):
-    """Sequences side by side, padded to the longest, to one step at least: (len(sequences), longest, …)."""
+    """Sequences in one array, padded to the longest and to at least one step: (sequences, longest, …)."""
     longest = max(1, *map(len, sequences))
     padded = np.full((len(sequences), longest, *np.shape(sequences[0])[1:]), value, dtype)
     for row, sequence in zip(padded, sequences, strict=True):
@@ -19,7 +19,8 @@ class Batches:
     """Examples as batches, bucketed by length.
 
     lengths: one whole number per example.
-    collate: indices of the examples of a batch -> what `fit` takes, such as (inputs, targets), padded.
+    collate: a function from the indices of the examples of a batch to what `fit` takes, padded, such as
+        (inputs, targets).
     signature: `tf.TensorSpec`s of what `collate` returns.
     """
 
@@ -33,13 +34,13 @@ class Batches:
 
     @property
     def order(self):
-        """The order in which `once` shows the examples."""
+        """The order in which `once` gives the examples."""
         return np.argsort(self.lengths, kind="stable")
 
     def epoch(self, number):
         """The batches of one epoch, as arrays of indices.
 
-        Nothing is carried from one epoch to the next, so an epoch can be repeated or started from.
+        An epoch depends on nothing before it, so training can start with any.
         """
         rng = np.random.default_rng([self.seed, number])
         shuffled = rng.permutation(len(self.lengths))

@@ -1,7 +1,7 @@
-"""Tagged text in the forms that people and programs read.
+"""Tagged text in forms for people and for programs.
 
-Every form takes sentences, which are lists of `Token`s, and says in its docstring what it makes of them.
-`code` tells whether the tokens are runs of characters that join without gaps, rather than words.
+Every form takes sentences, which are lists of `Token`s. `code` tells whether the tokens are runs of
+characters that join without gaps, rather than words.
 """
 
 import colorsys
@@ -35,7 +35,7 @@ class Token(NamedTuple):
 
 
 def split_words(line):
-    """The words and the punctuation of a line; what is split already, 's and n't included, stays so."""
+    """The words and the punctuation of a line; tokens split off already, such as 's, stay whole."""
     return [match[0] for match in re.finditer(r"(?<!\S)['’]\w+(?!\S)|\w(?:\S*\w)?|([^\w\s])\1*", line)]
 
 

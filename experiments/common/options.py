@@ -1,4 +1,4 @@
-"""The command line of every task: common options, checked values, errors in one sentence."""
+"""The command line of every task: its common options, types that check values, errors in one sentence."""
 
 import argparse
 import contextlib
@@ -12,7 +12,7 @@ BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; the latter two a
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, but not that an option is not given by default."""
+    """Shows the defaults of options, except None."""
 
     def _get_help_string(self, action):
         return action.help if action.default is None else super()._get_help_string(action)
@@ -60,41 +60,54 @@ def _number(text, accepts, expected):
 
 
 def training_parser(task, description, epilog=None):
-    """A parser of the options that every task's training takes; the task adds its own."""
+    """A parser with the options of every task's training; the task adds its own."""
     parser = Parser(prog=f"python -m experiments.{task}", description=description, epilog=epilog)
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--cell", choices=keras_gates.cell_classes(), default="lstm", help="the recurrent cell"
+        "--cell",
+        choices=keras_gates.cell_classes(),
+        default="lstm",
+        metavar="CELL",
+        help="short name of the recurrent cell; `python -m keras_gates` lists them",
     )
-    model.add_argument("--units", type=whole(1), default=64, help="width of a recurrent layer")
-    model.add_argument("--layers", type=whole(1), default=1, help="recurrent layers on top of each other")
+    model.add_argument("--units", type=whole(1), default=64, help="units of each recurrent layer")
+    model.add_argument("--layers", type=whole(1), default=1, help="number of recurrent layers")
     model.add_argument(
         "--bidirectional",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="read the sequence from both ends",
+        help="read the sequence in both directions",
     )
-    model.add_argument("--dropout", type=share, default=0.5, help="share of features dropped in training")
+    model.add_argument("--dropout", type=share, default=0.5, help="dropout rate before each layer")
     fit = parser.add_argument_group("training")
-    fit.add_argument("--epochs", type=whole(1), default=10, help="epochs at most")
+    fit.add_argument("--epochs", type=whole(1), default=10, help="number of epochs at most")
     fit.add_argument(
         "--patience",
         type=whole(1),
         default=2,
-        help="stop after so many epochs without a better validation loss; the best weights are kept",
+        help="stop after this many epochs without a lower validation loss; the best weights are kept",
     )
     fit.add_argument("--batch-size", type=whole(1), default=64, help="sequences in a batch")
-    fit.add_argument("--learning-rate", type=positive, default=1e-3, help="step size of Adam")
+    fit.add_argument("--learning-rate", type=positive, default=1e-3, help="learning rate of Adam")
     fit.add_argument(
         "--decay",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="let the step size fall to zero over --epochs, along a cosine",
+        help="let the learning rate fall to zero over --epochs, along a cosine",
     )
-    fit.add_argument("--clip", type=positive, default=1.0, help="largest norm of a weight's gradient")
-    fit.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="same seed and machine, same result")
+    fit.add_argument(
+        "--clip", type=positive, default=1.0, help="clip the gradient of each weight to this norm"
+    )
+    fit.add_argument(
+        "--seed",
+        type=whole(0, 2**32 - 1),
+        default=0,
+        help="random seed; the same seed gives the same result on the same machine",
+    )
     run = parser.add_argument_group("run")
-    run.add_argument("--limit", type=whole(1), help="examples of each part at most, for a quick try")
+    run.add_argument(
+        "--limit", type=whole(1), help="use at most this many examples of each part, for a quick try"
+    )
     run.add_argument(
         "--out", metavar="RUN", help=f"the run folder; by default the next free runs/{task}-CELL"
     )
@@ -102,9 +115,13 @@ def training_parser(task, description, epilog=None):
         "--trace",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="write what the trained network does inside on some test texts to inspection/ in the run folder",
+        help="write gates and states of the trained network on some test texts to RUN/inspection",
     )
-    run.add_argument("--resume", metavar="RUN", help="continue this interrupted run with its own options")
+    run.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="continue this interrupted run, with the options that it was begun with",
+    )
     return parser
 
 

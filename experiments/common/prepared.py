@@ -1,13 +1,13 @@
-"""Datasets of tensorflow-datasets, with the errors that its users meet said in a sentence."""
+"""Datasets of tensorflow-datasets; what goes wrong there is told in one sentence."""
 
 import difflib
 import sys
 
-from experiments.common.errors import InputError
+from experiments.common.errors import InputError, reason_of
 
 
 def builder(name):
-    """The builder of a dataset that lies prepared in `TFDS_DATA_DIR`, or is downloaded there now."""
+    """The builder of a dataset that is prepared in `TFDS_DATA_DIR`; if it is not, it is downloaded there."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -25,15 +25,15 @@ def builder(name):
     try:
         found.download_and_prepare()
     except Exception as error:  # whatever the network, the mirror, the checksums or the disk may raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"Cannot download {name} ({reason}); point TFDS_DATA_DIR at a folder where it lies prepared."
+            f"Cannot download {name} ({reason_of(error)}); "
+            "set TFDS_DATA_DIR to a folder where it is prepared."
         ) from error
     return found
 
 
 def check_part(name, builder_class):
-    """Raise an InputError if the dataset has several parts, and the name is that of none."""
+    """Raise `InputError` if the dataset has several parts and the name is not that of one of them."""
     parts = list(builder_class.builder_configs)
     _, _, part = name.partition("/")
     if len(parts) < 2 or part.partition(":")[0] in parts:

@@ -1,4 +1,4 @@
-"""Words of a text, as numbers: the tokenisation that becomes part of the saved model."""
+"""Words of a text as numbers, by a layer that becomes part of the saved model."""
 
 import keras
 import numpy as np

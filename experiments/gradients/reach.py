@@ -13,9 +13,10 @@ FORGET = "forget gates"
 
 
 def reach(model, inputs, targets):
-    """Norms by state, each an array by distance, as shares of that of the last output's gradient.
+    """The norm of the gradient by each state, as a share of that by the last output.
 
-    They are means over the sequences. Distance 0 is the last step, whose memory nothing follows.
+    Returns the shares by state: arrays over the distance from the last step, means over the sequences. At
+    distance 0 the share of a memory is 0: nothing follows it.
     """
     flow = keras_gates.gradient_flow(model, inputs, targets)["recurrent"]
     norms = {state: values.mean(axis=0)[::-1] for state, values in flow.items() if state != "t"}
@@ -29,7 +30,7 @@ def reach(model, inputs, targets):
 
 
 def measure(cell, options):
-    """Train one cell; its shares before and after, and how well it copies."""
+    """Train one cell. Returns its shares before and after training, and its accuracy at copying."""
     keras.utils.set_random_seed(options.seed)
     rng = np.random.default_rng(options.seed)
     examples = copy_problem(np.zeros(SEQUENCES, int), options.length, rng)
@@ -41,7 +42,7 @@ def measure(cell, options):
         jit_compile=False,
     )
     initial = reach(model, *examples)
-    # Symbols at every distance: one that is near is learned first, and leads on to those further back.
+    # Symbols at every distance: those near the end are learned first and help with those further back.
     starts = rng.integers(options.length - 1, size=options.steps * options.batch_size)
     model.fit(
         *copy_problem(starts, options.length, rng),
@@ -53,6 +54,6 @@ def measure(cell, options):
 
 
 def falls_below(shares):
-    """The first distance at which less than `GONE` arrives, or None. At distance 0 no memory receives any."""
+    """The first distance from 1 at which the share is below `GONE`, or None."""
     below = np.flatnonzero(shares[1:] < GONE)
     return int(below[0]) + 1 if below.size else None

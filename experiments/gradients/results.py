@@ -10,18 +10,18 @@ from keras_gates.introspect import plots
 
 
 def table(measured, accuracies):
-    """A Markdown table: for every path back, the distance at which its gradient has fallen below `GONE`."""
+    """A Markdown table: for every state, the distance at which its gradient has fallen below `GONE`."""
     rows = ["| cell | state | before training | after training | copies |", "|---|---|---|---|---|"]
     for cell, times in measured.items():
         for state in times["initial"]:
             steps = [falls_below(times[when][state]) for when in ("initial", "trained")]
-            told = ["never" if step is None else f"{step} steps" for step in steps]
-            rows.append(f"| {cell} | {state} | {' | '.join(told)} | {accuracies[cell]:.0%} |")
+            cells = ["never" if step is None else f"{step} steps" for step in steps]
+            rows.append(f"| {cell} | {state} | {' | '.join(cells)} | {accuracies[cell]:.0%} |")
     return "\n".join(rows)
 
 
 def picture(measured):
-    """Left before, right after training; in colour the path each cell remembers by."""
+    """Before training on the left, after it on the right; in colour the state that each cell remembers by."""
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for when, axes in (("initial", left), ("trained", right)):

@@ -49,7 +49,7 @@ def answer(model, config, texts):
 def train_parser():
     parser = training_parser(
         TASK,
-        description="Train a gated cell to tell a text's sentiment, or any label, and write a run folder.",
+        description="Train a recurrent network to tell the sentiment of texts, and write a run folder.",
         epilog=f"Ask a trained model with: python -m experiments.{TASK} predict RUN TEXT",
     )
     parser.set_defaults(epochs=3, decay=True)
@@ -61,22 +61,23 @@ def train_parser():
         "tensorflow-datasets), or the path of a .csv, .tsv or .jsonl file with the columns text and label",
     )
     task.add_argument(
-        "--vocabulary", type=whole(3), default=20_000, help="most frequent words that are told apart"
+        "--vocabulary",
+        type=whole(3),
+        default=20_000,
+        help="number of words that have vectors of their own, the most frequent",
     )
     task.add_argument("--embedding", type=whole(1), default=64, help="width of a word's vector")
     task.add_argument(
         "--pool",
         choices=POOLINGS,
         default="mean",
-        help="what the answer is read off: the mean, the largest values or an attention over the outputs of "
-        "all steps, or the output of the last one",
+        help="how the outputs of all steps become one vector: mean, maximum, attention, or the last output",
     )
     task.add_argument(
         "--max-length",
         type=whole(2),
         default=400,
-        help="words of a text that are read in training, from its start; "
-        "the test and the saved model read all of them",
+        help="read at most this many words of each text in training; the test and the saved model read all",
     )
     return parser
 
@@ -87,7 +88,10 @@ def predict_parser():
     )
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
     parser.add_argument(
-        "text", nargs="*", metavar="TEXT", help="a text; none: standard input, one text a line"
+        "text",
+        nargs="*",
+        metavar="TEXT",
+        help="a text; without any, texts are read from standard input, one per line",
     )
     return parser
 

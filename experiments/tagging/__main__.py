@@ -64,7 +64,7 @@ def train_parser(reads):
     """The options of training, with the defaults for what the network reads, "characters" or "words"."""
     parser = training_parser(
         TASK,
-        description="Train a gated cell to tag every element of a sequence, and write a run folder.",
+        description="Train a recurrent network to tag every element of a sequence, and write a run folder.",
         epilog=f"Ask a trained model with: python -m experiments.{TASK} predict RUN TEXT",
     )
     task = parser.add_argument_group(TASK)
@@ -73,19 +73,19 @@ def train_parser(reads):
         default="python",
         help="python (the standard library's source, nothing to download), universal_dependencies/TREEBANK "
         "or conll2003 (through tensorflow-datasets), or a folder of train, dev and test files in CoNLL "
-        f"columns ({', '.join(conll.SUFFIXES)}); some defaults shown here depend on it",
+        f"columns ({', '.join(conll.SUFFIXES)}); the defaults shown here are those for it",
     )
     task.add_argument(
         "--column",
         help="where the tags are: upos or xpos in a treebank; ner, pos or chunks in conll2003; in a folder "
-        "the number of a column, or its name in .conllu files. The first of these, or a folder's last "
-        "column, if not given",
+        "the number of a column, or its name in .conllu files; by default the first of these, and in a "
+        "folder the last column",
     )
     task.add_argument(
         "--residual",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="each recurrent layer adds its input, brought to its width, to its output",
+        help="add the input of each recurrent layer, projected to its width, to its output",
     )
     task.add_argument(
         "--embedding", type=whole(1), help="width of the vector of a word, or of a character of code"
@@ -109,11 +109,12 @@ def train_parser(reads):
         help="width of the layer that reads a word's characters",
     )
     task.add_argument(
-        "--word-dropout", type=share, default=0.3, help="share of words whose form is hidden in training"
+        "--word-dropout",
+        type=share,
+        default=0.3,
+        help="share of words whose own vector is dropped in training",
     )
-    task.add_argument(
-        "--window", type=whole(1), default=128, help="characters of code that are read at a time in training"
-    )
+    task.add_argument("--window", type=whole(1), default=128, help="characters of code in a training example")
     parser.set_defaults(bidirectional=True, decay=True, **DEFAULTS[reads])
     return parser
 
@@ -125,12 +126,12 @@ def predict_parser():
         "text",
         nargs="*",
         metavar="TEXT",
-        help="a file, or sentences; none: the standard input, a sentence a line",
+        help="a file, or sentences; without any, sentences are read from standard input, one per line",
     )
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="terminal (colours) where the output is one, else conll, if not given",
+        help="by default terminal (in colours) if the output is a terminal, else conll",
     )
     return parser
 

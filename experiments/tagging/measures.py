@@ -1,4 +1,4 @@
-"""How well a network tags the test part, beside what the training part alone would tell."""
+"""How well a network tags the test part, and a baseline that counts tags in the training part."""
 
 import collections
 import itertools
@@ -13,7 +13,7 @@ from experiments.tagging.pieces import EVALUATION_BATCH, NO_TAG, TagBatches
 
 
 def tagged(network, sequences):
-    """Every sequence with its logits, (len(sequence.tags), tags)."""
+    """Yield every sequence with its logits, (len(sequence.tags), tags)."""
     batches = TagBatches(sequences, EVALUATION_BATCH)
     rows = (sequences[at] for at in batches.order)
     for strings, _ in batches.once():
@@ -50,10 +50,10 @@ def measure(network, test, corpus):
 
 
 def against_training(elements, true, right, corpus):
-    """What the training part alone would do, and what the network does with what is not in there.
+    """The accuracy of a baseline, and that of the network on elements that do not occur in training.
 
-    The baseline gives every element the tag it has most often in training, and one that is not in there the
-    tag that is most often there.
+    The baseline gives every element the tag that it has most often in training, and an element that does not
+    occur there the tag that is most frequent in training.
     """
     counts = collections.defaultdict(lambda: np.zeros(len(corpus.names), int))
     for sequence in corpus.train:

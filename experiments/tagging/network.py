@@ -28,7 +28,7 @@ def word_network(vocabulary, alphabet, tags, options):
     features = keras.layers.Embedding(
         len(vocabulary) + 2, options.embedding, mask_zero=True, name="form_vectors"
     )(ids)
-    # a whole vector at a time: the net must do without knowing the word, as with the words it never saw
+    # drops whole vectors, so that the network learns to tag words that it has never seen
     features = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1))(features)
     if alphabet is not None:
         spelling = _spelling(words, alphabet, options)

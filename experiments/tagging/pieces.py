@@ -13,7 +13,7 @@ PIECE, CONTEXT = 2048, 256  # characters of a source text that are tagged at a t
 
 
 def windows(sequences, length):
-    """Texts cut into windows of so many characters; the last of a text may be shorter."""
+    """Texts cut into windows of `length` characters; the last window of a text may be shorter."""
     return [
         Tagged(text[start : start + length], tags[start : start + length])
         for text, tags in sequences
@@ -22,9 +22,9 @@ def windows(sequences, length):
 
 
 def pieces(sequence):
-    """A text in pieces that overlap: each tags `PIECE` characters, and reads `CONTEXT` more on either side.
+    """A text in overlapping pieces: `PIECE` characters that are tagged, and `CONTEXT` more on either side.
 
-    What is there only to be read has the tag `NO_TAG`.
+    The context has the tag `NO_TAG`.
     """
     text, tags = sequence
     found = []
@@ -40,10 +40,10 @@ def pieces(sequence):
 class TagBatches(Batches):
     """Tagged sequences as batches: texts (batch,) or words (batch, time), and tags (batch, time).
 
-    Padding has the tag 0 and does not count: the network's mask says what it is.
+    Padding has the tag 0; the mask of the network excludes it from the loss.
 
-    epochs_per_pass: in how many epochs `endless` goes through all sequences, so that a large corpus has
-        something to show and to keep before it was read to its end.
+    epochs_per_pass: the number of epochs in which `endless` goes through all sequences once, so that a large
+        corpus is validated, and a checkpoint kept, before it has been read to its end.
     """
 
     def __init__(self, sequences, batch_size, seed=0, epochs_per_pass=1):
