@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import keras_gates as kg
-from experiments.reversal import __main__ as reversal
+from experiments.reversal.data import draw
+from experiments.reversal.network import train
 from keras_gates.attention import ATTENTIONS
 
 SCORES = ("additive", "dot", "general")
@@ -174,7 +175,7 @@ def test_pooling_saves_loads_and_takes_the_mask_of_an_embedding(tmp_path):
 @pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
 def test_learns_to_reverse_by_looking_at_the_mirrored_position(hard):
     """A decoder that never looks gets one symbol in eight right."""
-    reverser, batch = reversal.train(hard=hard, steps=200), reversal.draw(500, seed=0)
+    reverser, batch = train(hard=hard, steps=200), draw(500, seed=0)
     assert reverser.accuracy(batch) >= 0.99
     assert reverser.mirrored(batch) >= 0.95
 
