@@ -148,7 +148,7 @@ class Stream:
         Args:
             inputs: the inputs of one step, `(batch, …)`, or of a chunk, `(batch, time, …)`. For a model
                 of text a list of `batch` strings of whole words (or a string, if the batch is one): they
-                are a chunk, cut into tokens.
+                are a chunk, cut into tokens; or `{"tokens": …}`, as the endpoint `tokenize` gives them.
 
         Returns:
             For one step the output at it, `(batch, …)`. For a chunk the outputs at each of its steps,
@@ -158,7 +158,7 @@ class Stream:
         Raises:
             TypeError, ValueError: as `ServedModel`; or the chunk holds no step.
         """
-        if self._takes_text:
+        if self._takes_text and not isinstance(inputs, dict):
             inputs = self.served.answer("tokenize", [inputs] if isinstance(inputs, str) else inputs)
         tensors, in_time = self._converted(inputs)
         if not in_time:
