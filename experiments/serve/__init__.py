@@ -1,1 +1,18 @@
-"""The server: a trained model of text over HTTP and WebSocket; `python -m experiments.serve --help`."""
+"""A server for a trained model of text: `python -m experiments.serve RUN`, then open the page it names.
+
+- `POST /predict` with `{"texts": ["a film to remember"]}` answers for whole texts: the label and the
+  probability of each, or the tag of every token.
+- The WebSocket `/stream` takes words, or characters, as they come and holds the state of its connection:
+  `{"push": "a film"}`, `{"reset": true}`. A model that reads both ways cannot stream, and says so.
+- With `"gates": true` either tells what every gate does at the last token.
+- `/` is a page on which text is typed and the prediction and the gates move; `/model` describes the model
+  to it.
+
+What cannot be answered gets `{"error": "a sentence"}`; a WebSocket stays open after it.
+
+Who may connect: the server listens at 127.0.0.1 unless `--host` names another address. It has no passwords
+and no encryption. It answers only requests whose `Host` header names it (`--allow-host`), and none of a web
+page of another site, which the browser names in `Origin` (`--allow-origin`).
+
+The limits are in `limits.py`.
+"""
