@@ -5,6 +5,7 @@
 
 import contextlib
 import functools
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -60,7 +61,7 @@ def to_onnx(model, path, endpoint="serve", native=True):
         function, inputs = _with_calls_marked(opened, calls)
     specs = [tf.TensorSpec(like.shape, like.dtype, name) for name, like in inputs.items()]
     concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
-    recurrent = {operation: _described(*call, native) for operation, call in calls.items()}
+    recurrent = {operation: _described(call, native) for operation, call in calls.items()}
     content = model_of(concrete, list(inputs), recurrent).SerializeToString()
     with written_whole(path, "model") as partial:
         partial.write_bytes(content)
@@ -74,8 +75,8 @@ def _with_calls_marked(opened, calls):
 
     Args:
         opened: an `Opened`.
-        calls: a dict that fills, when the function is traced, with the calls of the loops: by the name of
-            the operation, the place, the layer, its inputs, initial state and mask.
+        calls: a dict that fills, when the function is traced, with a `MarkedCall` by the name of the
+            operation.
     """
     opened.check_recurrent()
     for layer in opened.recurrent.values():
@@ -96,21 +97,40 @@ def _with_calls_marked(opened, calls):
     return Endpoint(serve, opened.whole.inputs)
 
 
-def _mark(calls, place, layer, sequences, initial_state, mask, training=False):
-    """In place of a layer's loop: one operation, never run, of all that a loop or an operator of ONNX needs.
+@dataclass(frozen=True)
+class MarkedCall:
+    """A call of a recurrent layer's loop.
 
-    It takes the sequences, a mask, the states before the first step, and an output of zeros, to be repeated
-    where the mask hides the first steps; it gives the outputs and the states after the last step.
+    Attributes:
+        place, layer: the layer and its place.
+        initial_state: the states before the first step, nested as Keras holds them.
+        carried: what goes from step to step: the states, and under a mask the output, zeros at first.
+        scanned: what has a time axis: the sequences, and the mask if there is one.
+    """
+
+    place: str
+    layer: keras.layers.RNN
+    initial_state: list
+    carried: list
+    scanned: list
+
+
+def _mark(calls, place, layer, sequences, initial_state, mask, training=False):
+    """In place of a layer's loop: one operation, never run, from all that is carried and scanned.
+
+    It gives the outputs and the states after the last step.
     """
     import tensorflow as tf
 
     states = keras.tree.flatten(initial_state)
-    flags = ops.ones_like(sequences[..., 0], "bool") if mask is None else keras.tree.flatten(mask)[0]
     size = keras.tree.flatten(layer.cell.output_size)[0]
-    blank = ops.zeros((ops.shape(sequences)[0], size), layer.compute_dtype)
+    carried, scanned = list(states), [sequences]
+    if mask is not None:
+        carried.append(ops.zeros((ops.shape(sequences)[0], size), layer.compute_dtype))
+        scanned.append(keras.tree.flatten(mask)[0])
     outputs, *after = tf.numpy_function(
         lambda *given: given,
-        [sequences, flags, *states, blank],
+        [*carried, *scanned],
         [layer.compute_dtype, *[x.dtype for x in states]],
         stateful=False,
         name=f"recurrent_{len(calls)}",
@@ -118,44 +138,39 @@ def _mark(calls, place, layer, sequences, initial_state, mask, training=False):
     outputs.set_shape([*sequences.shape[:2], size])
     for new, old in zip(after, states, strict=True):
         new.set_shape(old.shape)
-    calls[outputs.op.name] = (place, layer, sequences, initial_state, mask)
+    calls[outputs.op.name] = MarkedCall(place, layer, initial_state, carried, scanned)
     return outputs[:, -1], outputs, keras.tree.pack_sequence_as(initial_state, after)
 
 
-def _described(place, layer, sequences, initial_state, mask, native):
+def _described(call, native):
     """What the graph's translation needs to know of a call: an operator of ONNX, or the graph of one step."""
     from keras_gates.convert.onnx_graph import Loop, Operator
 
-    cells = reporting_cells(layer)
-    weights = _native_weights(cells[0]) if native and len(cells) == 1 and mask is None else None
-    if weights is None:
-        return Loop(
-            identifier(place), _one_step(place, layer, sequences, initial_state), bool(layer.go_backwards)
-        )
-    return Operator(*weights, layer.cell.units, bool(layer.go_backwards))
+    cells, reverse = reporting_cells(call.layer), bool(call.layer.go_backwards)
+    is_plain = len(cells) == len(call.scanned) == 1  # one cell, and no mask
+    weights = _native_weights(cells[0]) if native and is_plain else None
+    if weights is not None:
+        return Operator(*weights, cells[0].units, reverse)
+    return Loop(identifier(call.place), _one_step(call), len(call.carried), reverse)
 
 
-def _one_step(place, layer, sequences, initial_state):
-    """A concrete function of states, last output, input and mask of a step: to states, output, and output."""
+def _one_step(call):
+    """A concrete function from what is carried and scanned at a step to what is carried and the output."""
     import tensorflow as tf
 
-    states = named_states(place, layer, initial_state)
-    names = [*states, identifier(place, "output")]
+    states = named_states(call.place, call.layer, call.initial_state)
+    names = [*states, identifier(call.place, "output")][: len(call.carried)]
 
     def function(*tensors):
-        *before, x, counts = tensors
+        before, (x, *mask) = tensors[: len(names)], tensors[len(names) :]
         made = Step(dict(zip(names, before, strict=True)))
-        start = keras.tree.pack_sequence_as(initial_state, before[:-1])
-        output, _, _ = made.recur(place, layer, x[:, None], start, counts[:, None])
+        start = keras.tree.pack_sequence_as(call.initial_state, before[: len(states)])
+        counts = mask[0][:, None] if mask else None
+        output, _, _ = made.recur(call.place, call.layer, x[:, None], start, counts)
         return [*(made.after[name] for name in names), output]
 
-    size = keras.tree.flatten(layer.cell.output_size)[0]
-    specs = [tf.TensorSpec(x.shape, x.dtype) for x in states.values()]
-    specs += [
-        tf.TensorSpec((None, size), layer.compute_dtype),
-        tf.TensorSpec((None, *sequences.shape[2:]), sequences.dtype),
-        tf.TensorSpec((None,), "bool"),
-    ]
+    specs = [tf.TensorSpec(x.shape, x.dtype) for x in call.carried]
+    specs += [tf.TensorSpec((x.shape[0], *x.shape[2:]), x.dtype) for x in call.scanned]
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 

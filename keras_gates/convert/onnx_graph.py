@@ -86,13 +86,15 @@ class Loop:
 
     Attributes:
         name: put before the names inside the loop.
-        step: a concrete function of what is carried, the input of the step, `(batch, features)`, and whether
-            it counts, `(batch,)`; to what is carried on (the states, and last the output), and the output.
+        step: a concrete function of what is carried, and of one step of what is scanned; to what is carried
+            on, the states first, and the output.
+        carried: the number of tensors that are carried.
         reverse: whether the last step comes first.
     """
 
     name: str
     step: object
+    carried: int
     reverse: bool
 
 
@@ -242,10 +244,10 @@ class Translator:
 
     def _PyFuncStateless(self, operation, inputs):
         call = self.recurrent[operation.name]
-        x, mask, *states, blank = inputs
         if isinstance(call, Operator):
-            return self._operator(call, x, states)
-        return self._loop(call, x, mask, [*states, blank])
+            return self._operator(call, inputs)
+        outputs, *after = self._loop(call, inputs)
+        return [outputs, *after[: len(operation.outputs) - 1]]
 
     def _Cast(self, operation, inputs):
         return self.cast(inputs[0], operation.outputs[0].dtype)
@@ -395,8 +397,9 @@ class Translator:
 
     # -- recurrent layers
 
-    def _operator(self, call, x, states):
-        """ONNX's own operator: from the layer's inputs to its outputs and last states."""
+    def _operator(self, call, inputs):
+        """ONNX's own operator: from states and sequences to outputs and last states."""
+        *states, x = inputs
         weights = {name: self.constant(np.ascontiguousarray(value)) for name, value in call.weights.items()}
         outputs, *after = self.node(
             call.kind,
@@ -419,12 +422,12 @@ class Translator:
             outputs = self.node("Slice", [outputs, *cut])
         return [outputs, *(self.node("Squeeze", [state, self._int64([0])]) for state in after)]
 
-    def _loop(self, call, x, mask, carried):
-        """A Scan over the graph of one step: from the layer's inputs to its outputs and last states."""
+    def _loop(self, call, inputs):
+        """A Scan over the graph of one step: from what is carried and scanned to outputs and last states."""
         prefix = f"{call.name}_step_"
         inner = Translator(prefix)
-        given = [f"{prefix}in_{k}" for k in range(len(carried) + 2)]
-        made = [f"{prefix}out_{k}" for k in range(len(carried) + 1)]
+        given = [f"{prefix}in_{k}" for k in range(len(inputs))]
+        made = [f"{prefix}out_{k}" for k in range(call.carried + 1)]
         inner.rename(inner.translate(call.step, given), made)
         graph = graph_of(
             inner,
@@ -432,14 +435,15 @@ class Translator:
             [value_info(*pair) for pair in zip(given, call.step.inputs, strict=False)],
             [value_info(*pair) for pair in zip(made, call.step.outputs, strict=True)],
         )
-        *after, _, outputs = self.node(
+        scanned = len(inputs) - call.carried
+        *after, outputs = self.node(
             "Scan",
-            [*carried, x, mask],
+            inputs,
             outputs=len(made),
             body=graph,
-            num_scan_inputs=2,
-            scan_input_axes=[1, 1],
-            scan_input_directions=[int(call.reverse)] * 2,
+            num_scan_inputs=scanned,
+            scan_input_axes=[1] * scanned,
+            scan_input_directions=[int(call.reverse)] * scanned,
             scan_output_axes=[1],
         )
         return [outputs, *after]
