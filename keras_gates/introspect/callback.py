@@ -1,4 +1,4 @@
-"""A Keras callback that keeps an eye on the gates while a model learns."""
+"""A Keras callback that logs the gates of a model while it trains."""
 
 import csv
 import pathlib

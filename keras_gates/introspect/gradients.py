@@ -61,7 +61,7 @@ def _differentiator(opened, loss, compiled_with):
 class Differentiator(Pass):
     def __init__(self, opened, loss):
         super().__init__(opened)
-        self.of = None if loss is None else keras.losses.get(loss)
+        self.loss_function = None if loss is None else keras.losses.get(loss)
 
     def call(self, arguments):
         targets = arguments.pop("targets")
@@ -83,9 +83,9 @@ class Differentiator(Pass):
         )
 
     def _loss(self, inputs, targets, outputs):
-        if self.of is None:
+        if self.loss_function is None:
             return self.model.compute_loss(x=inputs, y=targets, y_pred=outputs)
-        return ops.mean(self.of(targets, outputs))
+        return ops.mean(self.loss_function(targets, outputs))
 
 
 def gradients_of(function, arguments):

@@ -1,4 +1,4 @@
-"""What a trace says in numbers: how far gates are open, how long memories last, which unit follows what."""
+"""Statistics of a trace: how far gates are open, how long memories last, which unit follows what."""
 
 from typing import NamedTuple
 
