@@ -82,7 +82,7 @@ def check_size(argument: str, value: Any, most: int = 2**24) -> int:
         )
     if value <= 0:
         raise ValueError(f"`{argument}` must be a positive integer; got {value!r}.")
-    if value > most:
+    if int(value) > most:
         raise ValueError(f"`{argument}` must be at most {most}; got {value!r}.")
     return int(value)
 

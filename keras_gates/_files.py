@@ -21,7 +21,7 @@ import tempfile
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 # The list of digests of a folder, in the format of sha256sum: `sha256sum --check SHA256SUMS` reads it too.
 DIGESTS = "SHA256SUMS"

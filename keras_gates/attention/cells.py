@@ -1,13 +1,17 @@
 """Cells that look at a memory in each step."""
 
+from typing import Any, Literal, TypeAlias
+
 import keras
 from keras import ops
 
-from keras_gates._arguments import check_size, fresh, resolve
+from keras_gates._arguments import Initializer, check_size, fresh, resolve
 from keras_gates.attention.base import Attention
 from keras_gates.attention.scores import ATTENTIONS
 from keras_gates.cells.base import register
 from keras_gates.cells.wrappers import WrapperCell
+
+Score: TypeAlias = Literal["additive", "dot", "general"]
 
 
 class AttentionCell(WrapperCell):
@@ -27,7 +31,7 @@ class AttentionCell(WrapperCell):
         ValueError: the attention is unknown, or there is no memory to look at.
     """
 
-    def __init__(self, cell, attention, **kwargs):
+    def __init__(self, cell: keras.layers.Layer, attention: Attention | Score, **kwargs: Any) -> None:
         super().__init__(cell, **kwargs)
         self.attention = self._resolve(attention)
 
@@ -84,7 +88,9 @@ class BahdanauCell(AttentionCell):
         "Bahdanau, Cho & Bengio 2015, Neural machine translation by jointly learning to align and translate"
     )
 
-    def __init__(self, cell, attention="additive", **kwargs):
+    def __init__(
+        self, cell: keras.layers.Layer, attention: Attention | Score = "additive", **kwargs: Any
+    ) -> None:
         super().__init__(cell, attention, **kwargs)
 
     @property
@@ -122,8 +128,14 @@ class LuongCell(AttentionCell):
     source = "Luong, Pham & Manning 2015, Effective approaches to attention-based neural machine translation"
 
     def __init__(
-        self, cell, attention="general", *, units=None, kernel_initializer="glorot_uniform", **kwargs
-    ):
+        self,
+        cell: keras.layers.Layer,
+        attention: Attention | Score = "general",
+        *,
+        units: int | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(cell, attention, **kwargs)
         self.units = self.query_size if units is None else check_size("units", units)
         self.kernel_initializer = resolve("kernel_initializer", kernel_initializer)

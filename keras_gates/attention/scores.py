@@ -1,9 +1,11 @@
 """Attention by scores: a softmax over one score for each position of the memory."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from keras_gates._arguments import check_size, resolve
+from keras_gates._arguments import Initializer, check_size, resolve
 from keras_gates.attention.base import Attention
 from keras_gates.cells.base import register
 
@@ -41,7 +43,7 @@ class ScoredAttention(Attention):
         **kwargs: of `keras.layers.Layer`.
     """
 
-    def __init__(self, *, hard=False, seed=None, **kwargs):
+    def __init__(self, *, hard: bool = False, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.hard = hard
         self.seed = seed
@@ -94,7 +96,9 @@ class AdditiveAttention(ScoredAttention):
         "Bahdanau, Cho & Bengio 2015, Neural machine translation by jointly learning to align and translate"
     )
 
-    def __init__(self, units=None, *, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self, units: int | None = None, *, kernel_initializer: Initializer = "glorot_uniform", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.units = None if units is None else check_size("units", units)
         self.kernel_initializer = resolve("kernel_initializer", kernel_initializer)
@@ -150,7 +154,7 @@ class GeneralAttention(ScoredAttention):
 
     source = DotAttention.source
 
-    def __init__(self, *, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(self, *, kernel_initializer: Initializer = "glorot_uniform", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.kernel_initializer = resolve("kernel_initializer", kernel_initializer)
 

@@ -1,6 +1,8 @@
 """gradient_flow: how much of the loss's gradient arrives at every state of every step."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +12,14 @@ from keras_gates.introspect.recording import recording
 from keras_gates.introspect.tracing import Pass, opened_on, run_pass, with_masks
 
 
-def gradient_flow(model, inputs, targets, loss=None, mask=None, full=False):
+def gradient_flow(
+    model: keras.layers.Layer,
+    inputs: Any,
+    targets: Any,
+    loss: str | keras.Loss | Callable[..., Any] | None = None,
+    mask: Any = None,
+    full: bool = False,
+) -> dict[str, dict[str, np.ndarray]]:
     """The gradient of the loss with respect to every state of every recurrent layer at every step.
 
     The states of a step are what it hands to the next one (h_t is the output as well), each a coordinate of

@@ -1,6 +1,7 @@
 """trace: every gate and memory of every recurrent layer, as arrays with names."""
 
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ from keras_gates.introspect.recording import recording, reporting_cells
 from keras_gates.opened import Opened
 
 
-def trace(model, inputs, mask=None):
+def trace(model: keras.layers.Layer, inputs: Any, mask: Any = None) -> dict[str, dict[str, np.ndarray]]:
     """What every recurrent layer computed at every step, gates and states by name.
 
     The model runs once, in inference mode, and each recurrent layer keeps what it computes on the way. That

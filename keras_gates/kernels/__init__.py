@@ -9,6 +9,7 @@ plain path through `keras.layers.RNN`; results are the same within rounding.
 """
 
 import os
+from typing import Literal
 
 import keras
 
@@ -42,7 +43,7 @@ class _Choice:
         use_kernels(self.previous)
 
 
-def use_kernels(when):
+def use_kernels(when: Literal["always", "training", "never"]) -> _Choice:
     """Choose when the fused kernels serve, for the whole process and from now on.
 
     Functions that are traced already stay as they are. Whatever is chosen, no saved or exported model

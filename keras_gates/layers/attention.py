@@ -1,5 +1,9 @@
 """A layer whose cell looks at a memory that is given with the sequences."""
 
+from typing import Any
+
+import keras
+
 from keras_gates.attention.base import Attention
 from keras_gates.cells.base import register
 from keras_gates.layers.rnn import RNN
@@ -31,7 +35,7 @@ class AttentionRNN(RNN):
         ValueError: no memory is given, or the cell has no `AttentionCell` inside.
     """
 
-    def __init__(self, cell, **kwargs):
+    def __init__(self, cell: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(cell, **kwargs)
         if not self._attentions():
             raise ValueError(f"`cell` of AttentionRNN must have an AttentionCell inside; got {self.cell!r}.")

@@ -11,10 +11,12 @@ It returns the pooled features of all steps so far, and what it carries on. For 
 have no such method, it is here.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from keras_gates._arguments import Configured, check_size, fresh, resolve
+from keras_gates._arguments import Configured, Initializer, check_size, fresh, resolve
 from keras_gates.attention.scores import align
 from keras_gates.cells.base import register
 
@@ -154,7 +156,14 @@ class AttentionPooling(Pooling):
 
     source = "Yang et al. 2016, Hierarchical attention networks for document classification"
 
-    def __init__(self, units=None, *, return_alignments=False, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        units: int | None = None,
+        *,
+        return_alignments: bool = False,
+        kernel_initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.units = None if units is None else check_size("units", units)
         self.return_alignments = return_alignments

@@ -4,6 +4,9 @@ TensorFlow is imported by the functions that need it, so that `import keras_gate
 """
 
 import json
+from collections.abc import Iterable
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
@@ -15,11 +18,19 @@ from keras_gates.opened.places import walk
 from keras_gates.serving.endpoints import step, trace, whole
 from keras_gates.serving.readme import readme
 
+if TYPE_CHECKING:
+    from keras_gates.serving.loaded import ServedModel
+
 # What the user asks for by name, and the function that makes the endpoints which belong to it.
 ENDPOINTS = {"serve": whole.endpoints, "step": step.endpoints, "trace": trace.endpoints}
 
 
-def export(model, path, endpoints=None, metadata=None):
+def export(
+    model: keras.Model,
+    path: str | PathLike[str],
+    endpoints: Iterable[Literal["serve", "step", "trace"]] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> None:
     """Write a model as a SavedModel for inference.
 
     The folder answers in any process that has TensorFlow; the README.txt in it says how, name by name:
@@ -61,7 +72,8 @@ def export(model, path, endpoints=None, metadata=None):
     path = check_free(path)
     opened = Opened(model)
     about = _about(opened, metadata)
-    made, absent = {}, {}
+    made: dict[str, Any] = {}
+    absent: dict[str, str] = {}
     for name in wanted:
         try:
             made |= ENDPOINTS[name](opened)
@@ -78,7 +90,7 @@ def export(model, path, endpoints=None, metadata=None):
         (folder / "README.txt").write_text(readme(about), encoding="utf-8")
 
 
-def load(path):
+def load(path: str | PathLike[str]) -> "ServedModel":
     """Read a SavedModel back as a callable.
 
     The digests that `export` lists in `SHA256SUMS` are checked, which takes about 0.1 s for each 100 MB.
