@@ -1,6 +1,5 @@
 """The fused kernels: equal to the plain path, absent without harm, and never in what is saved."""
 
-import itertools
 import os
 import pathlib
 import shutil
@@ -72,14 +71,6 @@ needs_kernels = pytest.mark.skipif(
 )
 
 
-def grid(full):
-    """Problems (batch, time, features, units, mask, backwards): the whole grid, or a sample of it."""
-    sizes = [(1, 1), (2, 3), (5, 16), (16, 5), (33, 31), (64, 48), (130, 65), (7, 130), (65, 128)]
-    every = list(itertools.product((1, 3, 16, 65), (1, 2, 37), sizes, MASKS, (False, True)))
-    chosen = every if full else [every[k] for k in np.random.default_rng(0).permutation(len(every))[:10]]
-    return [(batch, time, *size, mask, backwards) for batch, time, size, mask, backwards in chosen]
-
-
 def mask_of(kind, batch, time, rng):
     if kind == "none":
         return None
@@ -142,14 +133,6 @@ def uses_kernel(function, *arguments):
     graph = function.get_concrete_function(*arguments).graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     return any("KerasGates" in node.op for node in nodes)
-
-
-@needs_kernels
-@pytest.mark.parametrize("problem", grid(full=bool(os.environ.get("KERAS_GATES_FULL_GRID"))), ids=str)
-@pytest.mark.parametrize("name", CELLS)
-def test_kernels_equal_the_plain_path(name, problem):
-    layer, question = random_layer(CELLS[name], problem)
-    assert_equal(answers(layer, *question, "training"), answers(layer, *question, "never"))
 
 
 @needs_kernels
@@ -403,7 +386,7 @@ def test_inputs_are_checked():
     from keras_gates.kernels import operation
 
     shapes = {
-        "x": (2, 3, 4), "kernel": (4, 20), "recurrent_kernel": (5, 20), "bias": (20,), "peepholes": (0, 5),
+        "x": (2, 3, 4), "kernel": (4, 20), "recurrent_kernel": (5, 20), "bias": (20,), "vectors": (0, 5),
         "h": (2, 5), "c": (2, 5), "recurrent_mask": (0,),
     }  # fmt: skip
     flags = ("go_backwards", "zero_output_for_mask")
@@ -422,8 +405,8 @@ def test_inputs_are_checked():
     for name, value in bad.items():
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"keras_gates: `{name}` must"):
             forward(**{**arguments, name: value})
-    with pytest.raises(tf.errors.InvalidArgumentError, match="peephole_gates"):
-        forward(**{**arguments, "peephole_gates": "g", "peepholes": tf.zeros((1, 5))})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="vector_names"):
+        forward(**{**arguments, "vector_names": "g", "vectors": tf.zeros((1, 5))})
 
 
 @needs_kernels

@@ -16,9 +16,8 @@ def main():
         return 1
     print(f"cache: {build.cache_folder()}")
     print("largest relative error of values and gradients:")
-    for case in selftest.CASES:
-        error = selftest.worst_error(operation.library(), operation.guard(), case)
-        print(f"  {error:.1e}  {selftest.name_of(case)}")
+    for example, error in selftest.errors(operation.library(), operation.guard()).items():
+        print(f"  {error:.1e}  {selftest.name_of(example)}")
     return 0
 
 

@@ -1,6 +1,7 @@
-"""Which cells the kernels know, and how they are told of one."""
+"""Which cells have kernels, and what the operations need to know of one."""
 
 import numbers
+from functools import partial
 
 import keras
 
@@ -22,8 +23,7 @@ from keras_gates.cells.simple import SimpleRNNCell
 DEFAULTS = {
     "activation": "tanh",
     "output_activation": "tanh",
-    "peephole_gates": "",
-    "reset_after": False,
+    "vector_names": "",
     "update_writes": False,
     "output_previous": False,
     "beta": 0.0,
@@ -45,7 +45,7 @@ def _named(name):
 
 def _independent(cell):
     # The kernels drop units of h on the way into a matrix product only.
-    return None if cell.recurrent_dropout else {"cell": "independent", "peephole_gates": "n"}
+    return None if cell.recurrent_dropout else {"cell": "independent", "vector_names": "u"}
 
 
 def _lstm(cell):
@@ -57,9 +57,9 @@ def _with_peepholes(name, **departures):
         if cell.peephole != "diagonal":
             return None
         return {
-            "cell": name,
+            "cell": f"{name}_peepholes" if cell.peepholes else name,
             "output_activation": _activation(cell.activation),
-            "peephole_gates": "".join(cell.peepholes),
+            "vector_names": "".join(cell.peepholes),
             "output_previous": cell.output_peephole == "previous",
             **departures,
         }
@@ -72,7 +72,8 @@ def _peephole_only(cell):
 
 
 def _gru(cell):
-    return {"cell": "gru", "reset_after": bool(cell.reset_after), "update_writes": cell.update == "write"}
+    form = "after" if cell.reset_after else "before"
+    return {"cell": f"gru_reset_{form}", "update_writes": cell.update == "write"}
 
 
 def _janet(cell):
@@ -99,6 +100,21 @@ _DESCRIBED = {
     MinLSTMCell: _named("min_lstm"),
 }
 
+# Cells for the self-test of new kernels: each class, and options until every kernel has its turn.
+EXAMPLES = [
+    *_DESCRIBED,
+    partial(SimpleRNNCell, activation="relu"),
+    partial(IndRNNCell, activation="tanh"),
+    partial(LSTMCell, activation="linear"),
+    partial(PeepholeLSTMCell, peepholes=("o",), output_peephole="previous"),
+    *(
+        partial(cls, peepholes=())
+        for cls in (NoInputGateLSTMCell, NoForgetGateLSTMCell, NoOutputGateLSTMCell)
+    ),
+    partial(GRUCell, reset_after=False, update="write"),
+    partial(JANETCell, beta=1.5),
+]
+
 
 def describe(cell):
     """The attributes by which the operations know a cell; None if there is no kernel for it.
@@ -117,3 +133,25 @@ def describe(cell):
         return None
     described = {**DEFAULTS, "activation": _activation(cell.activation), **described}
     return None if None in described.values() else described
+
+
+def weights_of(cell, description):
+    """A cell's weights as the operations take them, by name. What a cell does not have is an empty tensor."""
+    import tensorflow as tf
+
+    absent = tf.zeros((0,))
+    matrix = cell.recurrent_kernel is not None and len(cell.recurrent_kernel.shape) == 2
+    vectors = [_vector(cell, name) for name in description["vector_names"]]
+    return {
+        "kernel": tf.convert_to_tensor(cell.kernel),
+        "recurrent_kernel": tf.convert_to_tensor(cell.recurrent_kernel) if matrix else absent,
+        "bias": tf.zeros(cell.bias_shape) if cell.bias is None else tf.convert_to_tensor(cell.bias),
+        "vectors": tf.stack(vectors) if vectors else tf.zeros((0, cell.units)),
+    }
+
+
+def _vector(cell, name):
+    """IndRNN's recurrent weights, or the peephole of a gate."""
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(cell.recurrent_kernel if name == "u" else cell.peephole_weights[name])

@@ -6,14 +6,14 @@ import logging
 import tensorflow as tf
 
 from keras_gates.kernels import build
-from keras_gates.kernels.cells import DEFAULTS
+from keras_gates.kernels.cells import DEFAULTS, weights_of
 
 _log = logging.getLogger("keras_gates")
 
 _ATTRIBUTES = (
     "cell", *DEFAULTS, "keep_tape", "return_sequences", "go_backwards", "zero_output_for_mask", "threads",
 )  # fmt: skip
-_COMMON_INPUTS = 10  # x, mask, kernel, recurrent_kernel, bias, peepholes, h, c, recurrent_mask, guard
+_COMMON_INPUTS = 10  # x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, guard
 
 
 @functools.cache
@@ -62,16 +62,13 @@ def run(description, layer, sequences, initial_state, mask, training):
         x = x * tf.expand_dims(cell.get_dropout_mask(x[:, 0]), 1)
     if training and cell.recurrent_dropout:
         recurrent_mask = cell.get_recurrent_dropout_mask(initial_state[0])
-    absent = tf.zeros((0,))
+    absent, memories = tf.zeros((0,)), initial_state[1:]
     result = library().keras_gates_forward(
         x=x,
         mask=tf.zeros((0,), "bool") if mask is None else tf.cast(mask, "bool"),
-        kernel=tf.convert_to_tensor(cell.kernel),
-        recurrent_kernel=_recurrent_kernel(cell),
-        bias=tf.zeros(cell.bias_shape) if cell.bias is None else tf.convert_to_tensor(cell.bias),
-        peepholes=_peepholes(cell, description["peephole_gates"]),
+        **weights_of(cell, description),
         h=initial_state[0],
-        c=initial_state[1] if len(initial_state) > 1 else absent,
+        c=tf.concat(memories, axis=1) if memories else absent,
         recurrent_mask=absent if recurrent_mask is None else recurrent_mask,
         guard=guard(),
         keep_tape=bool(training),
@@ -82,28 +79,13 @@ def run(description, layer, sequences, initial_state, mask, training):
         **description,
     )
     state_shape = (x.shape[0], cell.units)
-    states = [result.h_out, result.c_out][: len(initial_state)]
+    states = [result.h_out, *(tf.split(result.c_out, len(memories), axis=1) if memories else [])]
     for state in (result.last, *states):
         state.set_shape(state_shape)
     if not layer.return_sequences:
         return result.last, tf.expand_dims(result.last, 1), states
     result.outputs.set_shape((x.shape[0], x.shape[1], cell.units))
     return result.last, result.outputs, states
-
-
-def _recurrent_kernel(cell):
-    """Of no columns where there is no matrix: its rows still say how many units there are."""
-    if cell.recurrent_kernel is None or len(cell.recurrent_kernel.shape) == 1:
-        return tf.zeros((cell.units, 0))
-    return tf.convert_to_tensor(cell.recurrent_kernel)
-
-
-def _peepholes(cell, gates):
-    if not gates:
-        return tf.zeros((0, cell.units))
-    if gates == "n":
-        return tf.expand_dims(tf.convert_to_tensor(cell.recurrent_kernel), 0)
-    return tf.stack([tf.convert_to_tensor(cell.peephole_weights[gate]) for gate in gates])
 
 
 @tf.RegisterGradient("KerasGates>Forward")
@@ -130,7 +112,7 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
     )
     return [
         gradients.d_x, None, gradients.d_kernel, gradients.d_recurrent_kernel, gradients.d_bias,
-        gradients.d_peepholes, gradients.d_h, gradients.d_c, None, None,
+        gradients.d_vectors, gradients.d_h, gradients.d_c, None, None,
     ]  # fmt: skip
 
 

@@ -1,39 +1,28 @@
 // The backward pass of one cell over sequences.
 #pragma once
 
-#include "cells.h"
-#include "memory.h"
-#include "slices.h"
-#include "threads.h"
-#include "weights.h"
+#include "pass.h"
 
 namespace gates {
 
 template <class Cell>
-class Backward {
+class Backward : Pass<Cell> {
  public:
   Backward(const Cell& cell, const Sequences& in, const Results& out, const Gradients& grad)
-      : cell_(cell), in_(in), out_(out), grad_(grad), slices_(slices_of(in)), rows_(most_rows(slices_)),
-        room_(std::max(128, rows_)), up_(padded_units(in.units)), z_stride_(spread(size_t(Cell::slots) * up_)),
-        x_stride_(spread(in.features)), h_stride_(spread(up_)), x_(panels(in.features)), h_(panels(in.units)) {}
+      : Pass<Cell>(cell, in, out, Direction::backward),
+        grad_(grad),
+        room_(std::max(128, rows_)),
+        x_(panels(in.features)),
+        h_(panels(in.units)) {}
 
   void run() {
-    const Matrix w{in_.kernel, in_.features, in_.units, Cell::gates};
-    const Matrix u{in_.recurrent_kernel, in_.units, in_.units, recurrent_gates<Cell>};
-    Scratch scratch;
-    w_ = transposed(w, input_slots<Cell>, scratch);
-    if constexpr (recurs<Cell>) u_ = transposed(u, state_slots<Cell>, scratch);
-    if constexpr (resets) u_reset_ = transposed(u, reset_slots<Cell>, scratch);
-    const int parts = std::max(1, std::min(in_.threads, int(slices_.size())));
+    const int parts = this->parts();
     std::vector<Work> work;
-    for (int part = 0; part < parts; part++) work.push_back(take(scratch));
-
+    for (int part = 0; part < parts; part++) work.push_back(take());
     Barrier packed_up, added_up;
     std::atomic<int> next{0};
     run_on_threads(parts, [&](int thread, int threads) {
-      w_.fill(thread, threads);
-      if constexpr (recurs<Cell>) u_.fill(thread, threads);
-      if constexpr (resets) u_reset_.fill(thread, threads);
+      this->pack(thread, threads);
       packed_up.wait(threads);
       for (int part; (part = next++) < parts;) {
         clear(work[part]);
@@ -45,7 +34,10 @@ class Backward {
   }
 
  private:
-  static constexpr bool resets = Cell::reset_end > Cell::h_end;
+  using Pass<Cell>::resets, Pass<Cell>::memories, Pass<Cell>::in_, Pass<Cell>::out_, Pass<Cell>::scratch_,
+      Pass<Cell>::cell_, Pass<Cell>::slices_, Pass<Cell>::rows_, Pass<Cell>::up_, Pass<Cell>::z_stride_,
+      Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_, Pass<Cell>::u_reset_;
+  static constexpr int vectors = int(std::tuple_size<decltype(Cell::own)>::value);
 
   // Rows of a left side turned round, tile_rows columns after tile_rows columns, for products over many steps.
   struct Panels {
@@ -57,19 +49,19 @@ class Backward {
     void put(float* panels, int k, const float* row) const {
       float* to = panels + size_t(k) * tile_rows;
       int column = 0;
-      for (; column + tile_rows <= columns; column += tile_rows, to += group)
-        std::copy_n(row + column, tile_rows, to);
+      for (; column + tile_rows <= columns; column += tile_rows, to += group) std::copy_n(row + column, tile_rows, to);
       std::copy_n(row + column, columns - column, to);
     }
   };
 
-  // What a part of the slices is worked on with. The parts hang on the number of threads asked for, not on how
-  // many there happen to be, so that sums come out the same to the last bit every time.
+  // What a part of the slices is worked on with. The parts depend on the number of threads requested, not on how
+  // many are free, so that sums come out the same to the last bit every time.
   // Steps are kept until there are enough of them for one big product.
   struct Work {
-    int* active;       // rows of the batch that the step moves
-    size_t* position;  // of the kept rows: where in x each belongs
-    float* dz;         // the kept rows: gradients of the pre-activations
+    Cell cell;                  // sums up the gradients of its weight vectors over the kept rows
+    int* active;                // rows of the batch that the step moves
+    size_t* position;           // of the kept rows: where in x each belongs
+    float* dz;                  // the kept rows: gradients of the pre-activations
     float *x, *h, *rh;          // the kept rows' inputs, states and reset states, as panels
     float* before;              // h before the step, or c where the product hears c: such cells have no use for h
     float* product;             // what reaches that through a product
@@ -77,41 +69,37 @@ class Backward {
     float *d_h, *d_c;           // of every row of the slice
     int* first;                 // the first step that moves each row of the slice
     float *d_w, *d_u, *d_bias;  // sums over rows and steps, by slots
-    float* d_peepholes[3];
-    int kept;
-    Cell cell;  // with the peephole sums of this part
+    float* d_vectors[most_vectors];
+    int kept = 0;
   };
 
   Panels panels(int columns) const { return {columns, size_t(room_) * tile_rows}; }
 
-  static Packed transposed(Matrix matrix, Slots slots, Scratch& scratch) {
-    return {matrix, slots, true, scratch.take<float>(Packed::size(matrix, slots))};
-  }
-
   size_t x_columns() const { return size_t(Cell::x_end) * up_; }
   size_t h_columns() const { return size_t(recurrent_gates<Cell>) * up_; }
 
-  Work take(Scratch& scratch) const {
+  Work take() {
     Work w;
-    w.active = scratch.take<int>(rows_);
-    w.position = scratch.take<size_t>(room_);
-    w.dz = scratch.take<float>(room_ * z_stride_);
-    w.x = scratch.take<float>(x_.size());
-    w.h = scratch.take<float>(h_.size());
-    w.rh = scratch.take<float>(resets ? h_.size() : 0);
-    w.before = scratch.take<float>(rows_ * h_stride_);
-    w.product = scratch.take<float>(rows_ * h_stride_);
-    w.d_x = scratch.take<float>(room_ * x_stride_);
-    w.d_h = scratch.take<float>(size_t(rows_) * up_);
-    w.d_c = scratch.take<float>(size_t(rows_) * up_);
-    w.first = scratch.take<int>(rows_);
-    w.d_w = scratch.take<float>(in_.features * spread(x_columns()));
-    w.d_u = scratch.take<float>(in_.units * spread(h_columns()));
-    w.d_bias = scratch.take<float>(size_t(Cell::slots) * up_);
-    for (float*& sum : w.d_peepholes) sum = scratch.take<float>(up_);
-    w.kept = 0;
     w.cell = cell_;
-    w.cell.add_peephole_gradients_to(w.d_peepholes);
+    w.active = scratch_.template take<int>(rows_);
+    w.position = scratch_.template take<size_t>(room_);
+    w.dz = scratch_.template take<float>(room_ * z_stride_);
+    w.x = scratch_.template take<float>(x_.size());
+    w.h = scratch_.template take<float>(h_.size());
+    w.rh = scratch_.template take<float>(resets ? h_.size() : 0);
+    w.before = scratch_.template take<float>(rows_ * h_stride_);
+    w.product = scratch_.template take<float>(rows_ * h_stride_);
+    w.d_x = scratch_.template take<float>(room_ * x_stride_);
+    w.d_h = scratch_.template take<float>(size_t(rows_) * up_);
+    w.d_c = scratch_.template take<float>(size_t(rows_) * memories * up_);
+    w.first = scratch_.template take<int>(rows_);
+    w.d_w = scratch_.template take<float>(in_.features * spread(x_columns()));
+    w.d_u = scratch_.template take<float>(in_.units * spread(h_columns()));
+    w.d_bias = scratch_.template take<float>(size_t(Cell::slots) * up_);
+    for (int k = 0; k < vectors; k++) {
+      w.d_vectors[k] = scratch_.template take<float>(up_);
+      w.cell.own[k].gradient = scratch_.template take<float>(up_);
+    }
     return w;
   }
 
@@ -119,7 +107,10 @@ class Backward {
     std::fill_n(w.d_w, in_.features * spread(x_columns()), 0.f);
     std::fill_n(w.d_u, in_.units * spread(h_columns()), 0.f);
     std::fill_n(w.d_bias, size_t(Cell::slots) * up_, 0.f);
-    for (float* sum : w.d_peepholes) std::fill_n(sum, up_, 0.f);
+    for (int k = 0; k < vectors; k++) {
+      std::fill_n(w.d_vectors[k], up_, 0.f);
+      std::fill_n(w.cell.own[k].gradient, up_, 0.f);
+    }
   }
 
   void run_slice(Slice slice, Work& w) const {
@@ -134,18 +125,18 @@ class Backward {
     for (int row = slice.begin; row < slice.end; row++) {
       const size_t here = size_t(row - slice.begin) * up_, there = size_t(row) * in_.units;
       std::copy_n(w.d_h + here, in_.units, grad_.d_h + there);
-      if (Cell::has_memory) std::copy_n(w.d_c + here, in_.units, grad_.d_c + there);
+      this->unpad_memories(w.d_c + here * memories, grad_.d_c + there * memories);
     }
   }
 
   void load_gradients(Slice slice, Work& w) const {
     const size_t size = size_t(slice.rows()) * up_;
     std::fill_n(w.d_h, size, 0.f);
-    std::fill_n(w.d_c, size, 0.f);
+    std::fill_n(w.d_c, size * memories, 0.f);
     for (int row = slice.begin; row < slice.end; row++) {
       const size_t here = size_t(row - slice.begin) * up_, there = size_t(row) * in_.units;
       std::copy_n(grad_.h + there, in_.units, w.d_h + here);
-      if (Cell::has_memory) std::copy_n(grad_.c + there, in_.units, w.d_c + here);
+      this->pad_memories(grad_.c + there * memories, w.d_c + here * memories);
       int first = 0;
       while (first < in_.time && !is_active(in_, row, first)) first++;
       w.first[row - slice.begin] = first;
@@ -179,7 +170,7 @@ class Backward {
       const int row = w.active[k];
       const size_t here = size_t(row - slice.begin) * up_;
       load_left(row, step, w, k);
-      unmove(row, step, dz + k * z_stride_, w.before + k * h_stride_, w.d_h + here, w.d_c + here, w);
+      unmove(row, step, dz + k * z_stride_, w.before + k * h_stride_, w.d_h + here, w.d_c + here * memories, w);
     }
     if constexpr (resets) {
       product(count, {dz + Cell::h_end * up_, z_stride_, 1}, u_reset_.right(), w.product, h_stride_, {Start::zero});
@@ -207,8 +198,7 @@ class Backward {
     if (Cell::hears_memory) return out_.memory + (size_t(step) * in_.batch + row) * up_;
     do step--;
     while (step >= 0 && !is_active(in_, row, step));
-    return step < 0 ? in_.h + size_t(row) * in_.units
-                    : out_.outputs + (size_t(row) * in_.time + step) * in_.units;
+    return step < 0 ? in_.h + size_t(row) * in_.units : out_.outputs + (size_t(row) * in_.time + step) * in_.units;
   }
 
   // Keeps the left sides of the step's products, for the gradients of the weights.
@@ -233,15 +223,15 @@ class Backward {
   void unmove(int row, int step, float* dz, const float* h, float* d_h, float* d_c, const Work& w) const {
     const size_t on_tape = (size_t(step) * in_.batch + row) * up_;
     const float* gates = out_.gates + on_tape * Cell::slots;
-    const float* memory = out_.memory + (Cell::has_memory ? on_tape : 0);
+    const float* memory = out_.memory + on_tape * memories;
     for (int u = 0; u < up_; u += lanes) {
       vec slots[Cell::slots];
       for (int s = 0; s < Cell::slots; s++) slots[s] = load(gates + s * up_ + u);
-      const State state{load(h + u), Cell::has_memory ? load(memory + u) : vec{}};
-      State d{load(d_h + u), Cell::has_memory ? load(d_c + u) : vec{}};
+      const State state = this->load_state(h, memory, u);
+      State d = this->load_state(d_h, d_c, u);
       w.cell.backward(slots, state, d, u);
       store(d_h + u, d.h);
-      if (Cell::has_memory) store(d_c + u, d.c);
+      this->store_memories(d_c, d, u);
       const bool whole = u + lanes <= in_.units;
       for (int s = 0; s < Cell::slots; s++)
         store(dz + s * up_ + u, whole ? slots[s] : keep_some(slots[s], in_.units - u));
@@ -269,7 +259,8 @@ class Backward {
     h_.put(w.rh, w.kept + k, d_product);
   }
 
-  // The products over all kept rows: gradients of the inputs and of the weights.
+  // The products over all kept rows: gradients of the inputs and of the weights. Each sum over the kept rows is
+  // taken by itself before it is added to the sum over all: thousands of rows added up one by one would lose digits.
   void use_kept(Work& w) const {
     product(w.kept, {w.dz, z_stride_, 1}, w_.right(), w.d_x, x_stride_, {Start::zero});
     for (int k = 0; k < w.kept; k++)
@@ -279,8 +270,16 @@ class Backward {
     if constexpr (resets)
       add_outer(h_, w.rh, w, {Cell::h_end, Cell::reset_end}, w.d_u + (Cell::h_end - Cell::h_begin) * up_,
                 spread(h_columns()));
-    for (int k = 0; k < w.kept; k++)
-      for (int n = 0; n < Cell::slots * up_; n += lanes) add_to(w.d_bias + n, load(w.dz + k * z_stride_ + n));
+    for (int n = 0; n < Cell::slots * up_; n += lanes) {
+      vec sum{};
+      for (int k = 0; k < w.kept; k++) sum += load(w.dz + k * z_stride_ + n);
+      add_to(w.d_bias + n, sum);
+    }
+    for (int k = 0; k < vectors; k++)
+      for (int u = 0; u < up_; u += lanes) {
+        add_to(w.d_vectors[k] + u, load(w.cell.own[k].gradient + u));
+        store(w.cell.own[k].gradient + u, vec{});
+      }
     w.kept = 0;
   }
 
@@ -306,32 +305,25 @@ class Backward {
             grad_.d_recurrent_kernel + (size_t(row) * recurrent_gates<Cell> + Cell::h_gate(slot)) * in_.units);
     if (thread > 0) return;
     for (int slot = 0; slot < Cell::slots; slot++) {
-      if (slot < Cell::x_end)
-        sum(work, &Work::d_bias, slot * up_, grad_.d_bias + Cell::x_gate(slot) * in_.units);
+      if (slot < Cell::x_end) sum(work, &Work::d_bias, slot * up_, grad_.d_bias + Cell::x_gate(slot) * in_.units);
       if (Cell::bias_rows == 2 && slot >= Cell::h_begin)
         sum(work, &Work::d_bias, slot * up_, grad_.d_bias + (Cell::gates + Cell::h_gate(slot)) * in_.units);
     }
-    for (int p = 0; p < 3; p++)
-      if (in_.peepholes[p]) {
-        std::fill_n(grad_.d_peepholes[p], in_.units, 0.f);
-        for (const Work& part : work) add(part.d_peepholes[p], grad_.d_peepholes[p]);
-      }
+    for (int k = 0; k < vectors; k++) {
+      if (!in_.vectors[k]) continue;
+      std::fill_n(grad_.d_vectors[k], in_.units, 0.f);
+      for (const Work& part : work) add(part.d_vectors[k], grad_.d_vectors[k]);
+    }
   }
 
-  void sum(const std::vector<Work>& work, float* Work::*sums, size_t at, float* to) const {
+  void sum(const std::vector<Work>& work, float* Work::* sums, size_t at, float* to) const {
     std::copy_n(work[0].*sums + at, in_.units, to);
     for (size_t part = 1; part < work.size(); part++) add(work[part].*sums + at, to);
   }
 
-  const Cell& cell_;
-  const Sequences& in_;
-  const Results& out_;
   const Gradients& grad_;
-  const std::vector<Slice> slices_;
-  const int rows_, room_, up_;  // rows of the largest slice; how many rows are kept; padded units
-  const size_t z_stride_, x_stride_, h_stride_;
+  const int room_;  // how many rows are kept
   const Panels x_, h_;
-  Packed w_, u_, u_reset_;
 };
 
 }  // namespace gates

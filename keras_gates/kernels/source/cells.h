@@ -1,51 +1,52 @@
 // The cells: what each does with its pre-activations, forwards and backwards, for one vector of units.
 //
+// To add a cell: write it here and put it into the table at the end.
+//
 // A cell's pre-activations and gates lie side by side in `slots` of one row of `units` floats each.
 //   input slots   [0, x_end)            receive W x + b          x_gate: the kernel's gate of a slot
 //   state slots   [h_begin, h_end)      receive U h + b          h_gate: the recurrent kernel's gate of a slot
 //   reset slots   [h_end, reset_end)    receive U (r * h)        where a gate acts before the product
-// forward()   z: pre-activations in, gates out;          s: the state, old in, new out.
-// backward()  z: gates in, gradients of the pre-activations out;  s: the old state;
+// forward()   z: pre-activations in, what backward() needs out;   s: the state, old in, new out.
+// backward()  z: what forward() left in, gradients of the pre-activations out;   s: the old state;
 //             d: the gradient of the new state in, that of the old state out, apart from what reaches it
 //             through the products.
-// sigma' = sigma (1 - sigma) and tanh' = 1 - tanh^2: the gates are all a backward pass needs.
+// sigma' = sigma (1 - sigma) and tanh' = 1 - tanh^2: mostly the gates are all that a backward pass needs.
 #pragma once
+
+#include <array>
+#include <initializer_list>
 
 #include "job.h"
 #include "vector.h"
 
 namespace gates {
 
+// A cell's states: the output h, and as many of the memories c, n, m as it has.
 struct State {
-  vec h, c;
+  vec h, c, n, m;
+
+  vec& memory(int k) { return k == 0 ? c : k == 1 ? n : m; }
 };
 
 inline vec sigmoid_slope(vec y) { return y * (1.f - y); }
 
-// A gate that sees one state of its own unit, mostly the memory: a + p * c. `gradient` adds up over rows and steps.
-struct Peephole {
-  const float* weight = nullptr;
-  float* gradient = nullptr;
+// A weight vector, one number for each unit, which acts on a state of its own unit: a + p * state. Mostly it is a
+// peephole. `gradient` is the sum over rows and steps; both are null if the cell goes without.
+struct Vector {
+  const real* weight = nullptr;
+  real* gradient = nullptr;
 
-  vec see(vec a, vec memory, int u) const { return weight ? a + load(weight + u) * memory : a; }
+  vec see(vec a, vec state, int u) const { return weight ? a + load(weight + u) * state : a; }
 
-  void add_gradient_to(float* sum) { gradient = sum; }
-
-  // Adds what the gradient dz of the pre-activation sends through the peephole to the memory's gradient.
-  vec back(vec d_memory, vec dz, vec memory, int u) const {
-    if (!weight) return d_memory;
-    add_to(gradient + u, dz * memory);
-    return d_memory + load(weight + u) * dz;
+  // Adds what the gradient dz of the pre-activation sends through the vector to the state's gradient.
+  vec back(vec d_state, vec dz, vec state, int u) const {
+    if (!weight) return d_state;
+    add_to(gradient + u, dz * state);
+    return d_state + load(weight + u) * dz;
   }
 };
 
-struct NoPeephole {
-  static void add_gradient_to(float*) {}
-  static vec see(vec a, vec, int) { return a; }
-  static vec back(vec d_memory, vec, vec, int) { return d_memory; }
-};
-
-// phi, the squashing of candidates and memories. Its slope hangs on its value alone.
+// phi, the activation of candidates and memories. Its derivative depends only on its value.
 struct Squash {
   Activation kind = Activation::tanh;
 
@@ -67,17 +68,22 @@ template <int n, bool recurs = true>
 struct InOrder {
   static constexpr int slots = n, x_end = n, h_begin = recurs ? 0 : n, h_end = n, reset_end = n;
   static constexpr int gates = n, bias_rows = 1;
-  static constexpr bool has_memory = false, hears_memory = false;  // U c instead of U h
-  static constexpr const char* peepholes = "";  // the gates that may have one, as Sequences counts them
+  static constexpr int memories = 0;           // states besides h
+  static constexpr bool hears_memory = false;  // U c instead of U h
+  static constexpr const char* vectors = "";   // names, a letter each, of the weight vectors that it may have
   static constexpr int x_gate(int slot) { return slot; }
   static constexpr int h_gate(int slot) { return slot; }
 
-  static void add_peephole_gradients_to(float* const*) {}
+  std::array<Vector, 0> own;  // the weight vectors, in the order of `vectors`
 };
 
 // h' = phi(W x + U h + b)
 struct Simple : InOrder<1> {
+  static constexpr const char* name = "simple";
+
   Squash phi;
+
+  explicit Simple(const CellSpec& spec = {}) : phi{spec.activation} {}
 
   void forward(vec* z, State& s, int) const { s.h = z[0] = phi(z[0]); }
 
@@ -87,20 +93,21 @@ struct Simple : InOrder<1> {
   }
 };
 
-// h' = phi(W x + p * h + b)
+// h' = phi(W x + u * h + b) with a vector u
 struct IndependentlyRecurrent : InOrder<1, false> {
-  static constexpr const char* peepholes = "n";
+  static constexpr const char* name = "independent";
+  static constexpr const char* vectors = "u";
 
   Squash phi;
-  Peephole p;
+  std::array<Vector, 1> own;
 
-  void add_peephole_gradients_to(float* const* sums) { p.add_gradient_to(sums[0]); }
+  explicit IndependentlyRecurrent(const CellSpec& spec = {}) : phi{spec.activation} {}
 
-  void forward(vec* z, State& s, int u) const { s.h = z[0] = phi(p.see(z[0], s.h, u)); }
+  void forward(vec* z, State& s, int u) const { s.h = z[0] = phi(own[0].see(z[0], s.h, u)); }
 
   void backward(vec* z, State s, State& d, int u) const {
     z[0] = d.h * phi.slope(z[0]);
-    d.h = p.back(vec{}, z[0], s.h, u);
+    d.h = own[0].back(vec{}, z[0], s.h, u);
   }
 };
 
@@ -111,20 +118,42 @@ constexpr bool has_i(LstmForm form) { return form != LstmForm::no_input_gate && 
 constexpr bool has_f(LstmForm form) { return form != LstmForm::no_forget_gate; }
 constexpr bool has_o(LstmForm form) { return form != LstmForm::no_output_gate; }
 
+constexpr const char* name_of(LstmForm form, bool peepholes) {
+  constexpr const char* names[][2] = {{"lstm", "lstm_peepholes"},
+                                      {"no_input_gate", "no_input_gate_peepholes"},
+                                      {"no_forget_gate", "no_forget_gate_peepholes"},
+                                      {"no_output_gate", "no_output_gate_peepholes"},
+                                      {"coupled", "coupled_peepholes"}};
+  return names[int(form)][peepholes];
+}
+
 // i, f, o = sigma(...), g = phi(...);  c' = f c + i g;  h' = o phi(c').  With peepholes i and f see c, o sees c'
 // or, with `previous`, c.
-template <LstmForm form, class Peep>
+template <LstmForm form, bool peepholes>
 struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
+  static constexpr const char* name = name_of(form, peepholes);
   static constexpr int I = 0, F = has_i(form), G = F + has_f(form), O = G + 1;
-  static constexpr bool has_memory = true;
-  static constexpr const char* peepholes = "ifo";
+  static constexpr int memories = 1;
+  static constexpr const char* vectors = peepholes ? "ifo" : "";
+  enum Peephole { p_i, p_f, p_o };
 
   Squash candidate, output;
-  Peep p_i, p_f, p_o;  // that of a missing gate stays empty
-  bool previous = false;
+  bool previous;
+  std::array<Vector, peepholes ? 3 : 0> own;
 
-  void add_peephole_gradients_to(float* const* sums) {
-    p_i.add_gradient_to(sums[0]), p_f.add_gradient_to(sums[1]), p_o.add_gradient_to(sums[2]);
+  explicit Lstm(const CellSpec& spec = {})
+      : candidate{spec.activation}, output{spec.output_activation}, previous(spec.output_previous) {}
+
+  template <Peephole which>
+  vec see(vec a, vec memory, int u) const {
+    if constexpr (peepholes) return own[which].see(a, memory, u);
+    else return a;
+  }
+
+  template <Peephole which>
+  vec back(vec d_memory, vec dz, vec memory, int u) const {
+    if constexpr (peepholes) return own[which].back(d_memory, dz, memory, u);
+    else return d_memory;
   }
 
   static vec input_gate(const vec* z) {
@@ -145,11 +174,11 @@ struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
 
   void forward(vec* z, State& s, int u) const {
     const vec c = s.c;
-    if constexpr (has_i(form)) z[I] = sigmoid(p_i.see(z[I], c, u));
-    if constexpr (has_f(form)) z[F] = sigmoid(p_f.see(z[F], c, u));
+    if constexpr (has_i(form)) z[I] = sigmoid(see<p_i>(z[I], c, u));
+    if constexpr (has_f(form)) z[F] = sigmoid(see<p_f>(z[F], c, u));
     z[G] = candidate(z[G]);
     s.c = forget_gate(z) * c + input_gate(z) * z[G];
-    if constexpr (has_o(form)) z[O] = sigmoid(p_o.see(z[O], previous ? c : s.c, u));
+    if constexpr (has_o(form)) z[O] = sigmoid(see<p_o>(z[O], previous ? c : s.c, u));
     s.h = output_gate(z) * output(s.c);
   }
 
@@ -159,32 +188,36 @@ struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
     const vec dz_o = d.h * squashed * sigmoid_slope(o);
     vec d_c = d.c + d.h * o * output.slope(squashed);
     if constexpr (has_o(form)) {
-      if (!previous) d_c = p_o.back(d_c, dz_o, c, u);
+      if (!previous) d_c = back<p_o>(d_c, dz_o, c, u);
       z[O] = dz_o;
     }
     z[G] = d_c * i * candidate.slope(g);
     d.c = d_c * f;
     if constexpr (has_i(form)) {
       z[I] = d_c * g * sigmoid_slope(i);
-      d.c = p_i.back(d.c, z[I], s.c, u);
+      d.c = back<p_i>(d.c, z[I], s.c, u);
     }
     if constexpr (has_f(form)) {
       z[F] = d_c * (form == LstmForm::coupled ? s.c - g : s.c) * sigmoid_slope(f);
-      d.c = p_f.back(d.c, z[F], s.c, u);
+      d.c = back<p_f>(d.c, z[F], s.c, u);
     }
-    if (has_o(form) && previous) d.c = p_o.back(d.c, dz_o, s.c, u);
+    if (has_o(form) && previous) d.c = back<p_o>(d.c, dz_o, s.c, u);
     d.h = vec{};
   }
 };
 
 // i, f, o = sigma(W x + U c + b), g = phi(W x + b);  c' = f c + i g;  h' = phi_h(o c')
 struct PeepholeOnly : InOrder<4> {
+  static constexpr const char* name = "peephole_only";
   static constexpr int h_begin = 1;  // g i f o
-  static constexpr bool has_memory = true, hears_memory = true;
+  static constexpr int memories = 1;
+  static constexpr bool hears_memory = true;
   static constexpr int x_gate(int slot) { return slot == 0 ? 2 : slot < 3 ? slot - 1 : slot; }  // the kernel: i f g o
   static constexpr int h_gate(int slot) { return slot - 1; }
 
   Squash phi, output;
+
+  explicit PeepholeOnly(const CellSpec& spec = {}) : phi{spec.activation}, output{spec.output_activation} {}
 
   void forward(vec* z, State& s, int) const {
     const vec g = z[0] = phi(z[0]), i = z[1] = sigmoid(z[1]), f = z[2] = sigmoid(z[2]), o = z[3] = sigmoid(z[3]);
@@ -207,8 +240,12 @@ struct PeepholeOnly : InOrder<4> {
 // f = sigma(s), i = 1 - sigma(s - beta) = sigma(beta - s) with s = W x + U h + b;  g = phi(...);  h' = f h + i g.
 // The tape has s, from which f and i follow; neither gives the other without loss where it is close to 0 or 1.
 struct Janet : InOrder<2> {
+  static constexpr const char* name = "janet";
+
   Squash phi;
-  float beta = 0.f;
+  float beta;
+
+  explicit Janet(const CellSpec& spec = {}) : phi{spec.activation}, beta(spec.beta) {}
 
   void forward(vec* z, State& s, int) const {
     const vec f = sigmoid(z[0]), i = sigmoid(beta - z[0]), g = z[1] = phi(z[1]);
@@ -225,7 +262,11 @@ struct Janet : InOrder<2> {
 
 // u = sigma(W x + b);  n = phi(...);  h' = (1 - u) h + u n
 struct MinGru : InOrder<2, false> {
+  static constexpr const char* name = "min_gru";
+
   Squash phi;
+
+  explicit MinGru(const CellSpec& spec = {}) : phi{spec.activation} {}
 
   void forward(vec* z, State& s, int) const {
     const vec u = z[0] = sigmoid(z[0]), n = z[1] = phi(z[1]);
@@ -240,23 +281,36 @@ struct MinGru : InOrder<2, false> {
   }
 };
 
-// i, f = sigma(W x + b);  g = phi(...);  h' = (f h + i g) / (f + i)
+// k_i, k_f = W x + b;  f = sigma(s(-k_i) - s(-k_f)) with the softplus s, i = 1 - f;  g = phi(...);  h' = f h + i g.
+// The tape has k_i and k_f: f and i do not say how far each of the two gates is open.
 struct MinLstm : InOrder<3, false> {
+  static constexpr const char* name = "min_lstm";
+
   Squash phi;
 
-  void forward(vec* z, State& s, int) const {
-    const vec i = z[0] = sigmoid(z[0]), f = z[1] = sigmoid(z[1]), g = z[2] = phi(z[2]);
-    s.h = (f * s.h + i * g) / (f + i);
+  explicit MinLstm(const CellSpec& spec = {}) : phi{spec.activation} {}
+
+  static vec below_zero(vec k) { return k < fill(0.f) ? -k : fill(0.f); }
+
+  // f = 1 / (1 + r) with r = e^(s(-k_f) - s(-k_i)), where e^s(-k) = e^max(-k, 0) (1 + e^-|k|).
+  static vec forget_gate(vec k_i, vec k_f) {
+    const vec ratio = (1.f + exp(-abs(k_f))) / (1.f + exp(-abs(k_i)));
+    return 1.f / (1.f + exp(below_zero(k_f) - below_zero(k_i)) * ratio);
   }
 
-  // With the shares I = i / (f + i) and F = 1 - I:  dh'/di = F (g - h) / (f + i), dh'/df = -I (g - h) / (f + i).
+  void forward(vec* z, State& s, int) const {
+    const vec f = forget_gate(z[0], z[1]), g = z[2] = phi(z[2]);
+    s.h = f * s.h + (1.f - f) * g;
+  }
+
+  // The derivative of s(-k) is -sigma(-k).
   void backward(vec* z, State s, State& d, int) const {
-    const vec i = z[0], f = z[1], g = z[2];
-    const vec I = i / (f + i), F = f / (f + i), d_I = d.h * (g - s.h);
-    z[0] = d_I * I * F * (1.f - i);
-    z[1] = -d_I * I * F * (1.f - f);
-    z[2] = d.h * I * phi.slope(g);
-    d.h = d.h * F;
+    const vec f = forget_gate(z[0], z[1]), g = z[2];
+    const vec d_difference = d.h * (s.h - g) * sigmoid_slope(f);
+    z[0] = -d_difference * sigmoid(-z[0]);
+    z[1] = d_difference * sigmoid(-z[1]);
+    z[2] = d.h * (1.f - f) * phi.slope(g);
+    d.h = d.h * f;
   }
 };
 
@@ -270,6 +324,7 @@ struct Update {
 
 // u, r = sigma(...);  n = phi(W x + b + r * q) with q = U h + b_U
 struct GruResetAfter : InOrder<3> {
+  static constexpr const char* name = "gru_reset_after";
   static constexpr int slots = 4, x_end = 3, h_begin = 1, h_end = 4, reset_end = 4;  // n u r q
   static constexpr int bias_rows = 2;
   static constexpr int x_gate(int slot) { return (slot + 2) % 3; }  // the kernels hold u r n
@@ -277,6 +332,8 @@ struct GruResetAfter : InOrder<3> {
 
   Squash phi;
   Update update;
+
+  explicit GruResetAfter(const CellSpec& spec = {}) : phi{spec.activation}, update{spec.update_writes} {}
 
   void forward(vec* z, State& s, int) const {
     vec &n = z[0], &u = z[1], &r = z[2], &q = z[3];
@@ -301,11 +358,14 @@ struct GruResetAfter : InOrder<3> {
 // u, r = sigma(...);  n = phi(W x + U (r * h) + b).  With one_gate u and r are the same: slots u n, else u r n.
 template <bool one_gate>
 struct GruResetBefore : InOrder<one_gate ? 2 : 3> {
+  static constexpr const char* name = one_gate ? "minimal_gated" : "gru_reset_before";
   static constexpr int R = one_gate ? 0 : 1, N = R + 1;
   static constexpr int h_end = N, reset_slot = R;
 
   Squash phi;
   Update update;
+
+  explicit GruResetBefore(const CellSpec& spec = {}) : phi{spec.activation}, update{one_gate || spec.update_writes} {}
 
   // The first half: the gates that the second product waits for. Returns r * h.
   vec reset(vec* z, vec h) const {
@@ -333,5 +393,25 @@ struct GruResetBefore : InOrder<one_gate ? 2 : 3> {
     return d_product * r;
   }
 };
+
+// Every cell. Its place is its CellSpec::kind.
+template <class... Cells>
+struct Table {
+  static constexpr std::array<const char*, sizeof...(Cells)> names{Cells::name...};
+
+  // Calls `use` with the cell that a spec describes.
+  template <class Use>
+  static void with_cell(const CellSpec& spec, Use use) {
+    int place = 0;
+    (void)std::initializer_list<int>{(place++ == spec.kind ? use(Cells(spec)), 0 : 0)...};
+  }
+};
+
+using AllCells = Table<Simple, IndependentlyRecurrent, Lstm<LstmForm::full, false>, Lstm<LstmForm::full, true>,
+                       Lstm<LstmForm::no_input_gate, false>, Lstm<LstmForm::no_input_gate, true>,
+                       Lstm<LstmForm::no_forget_gate, false>, Lstm<LstmForm::no_forget_gate, true>,
+                       Lstm<LstmForm::no_output_gate, false>, Lstm<LstmForm::no_output_gate, true>,
+                       Lstm<LstmForm::coupled, false>, Lstm<LstmForm::coupled, true>, PeepholeOnly, GruResetAfter,
+                       GruResetBefore<false>, GruResetBefore<true>, Janet, MinGru, MinLstm>;
 
 }  // namespace gates

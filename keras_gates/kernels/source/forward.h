@@ -1,48 +1,35 @@
 // The forward pass of one cell over sequences.
 #pragma once
 
-#include "cells.h"
-#include "memory.h"
-#include "slices.h"
-#include "threads.h"
-#include "weights.h"
+#include "pass.h"
 
 namespace gates {
 
 template <class Cell>
-class Forward {
+class Forward : Pass<Cell> {
  public:
   Forward(const Cell& cell, const Sequences& in, const Results& out)
-      : cell_(cell), in_(in), out_(out), slices_(slices_of(in)), rows_(most_rows(slices_)),
-        ahead_(std::max(1, std::min(in.time, 32 / std::max(1, rows_)))), up_(padded_units(in.units)),
-        z_stride_(spread(size_t(Cell::slots) * up_)), x_stride_(spread(in.features)), h_stride_(spread(up_)) {}
+      : Pass<Cell>(cell, in, out, Direction::forward), ahead_(std::max(1, std::min(in.time, 32 / std::max(1, rows_)))) {
+    bias_ = scratch_.template take<float>(size_t(Cell::slots) * up_);
+    fill_bias<Cell>(in_, bias_);
+  }
 
   void run() {
-    const Matrix w{in_.kernel, in_.features, in_.units, Cell::gates};
-    const Matrix u{in_.recurrent_kernel, in_.units, in_.units, recurrent_gates<Cell>};
-    Scratch scratch;
-    w_ = packed(w, input_slots<Cell>, scratch);
-    if constexpr (recurs<Cell>) u_ = packed(u, state_slots<Cell>, scratch);
-    if constexpr (resets) u_reset_ = packed(u, reset_slots<Cell>, scratch);
-    bias_ = scratch.take<float>(size_t(Cell::slots) * up_);
-    fill_bias<Cell>(in_, bias_);
-    const int wanted = std::max(1, std::min(in_.threads, int(slices_.size())));
     std::vector<Work> work;
-    for (int thread = 0; thread < wanted; thread++) work.push_back(take(scratch));
-
+    for (int part = 0; part < this->parts(); part++) work.push_back(take());
     Barrier packed_up;
     std::atomic<size_t> next{0};
-    run_on_threads(wanted, [&](int thread, int threads) {
-      w_.fill(thread, threads);
-      if constexpr (recurs<Cell>) u_.fill(thread, threads);
-      if constexpr (resets) u_reset_.fill(thread, threads);
+    run_on_threads(this->parts(), [&](int thread, int threads) {
+      this->pack(thread, threads);
       packed_up.wait(threads);
       for (size_t s; (s = next++) < slices_.size();) run_slice(slices_[s], work[thread]);
     });
   }
 
  private:
-  static constexpr bool resets = Cell::reset_end > Cell::h_end;
+  using Pass<Cell>::resets, Pass<Cell>::memories, Pass<Cell>::in_, Pass<Cell>::out_, Pass<Cell>::scratch_,
+      Pass<Cell>::cell_, Pass<Cell>::slices_, Pass<Cell>::rows_, Pass<Cell>::up_, Pass<Cell>::z_stride_,
+      Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_, Pass<Cell>::u_reset_;
 
   // What a thread works on: the rows that some steps move, one after another, and the states of its slice.
   struct Work {
@@ -53,20 +40,16 @@ class Forward {
     bool* started;  // whether a step has moved the row
   };
 
-  static Packed packed(Matrix matrix, Slots slots, Scratch& scratch) {
-    return {matrix, slots, false, scratch.take<float>(Packed::size(matrix, slots))};
-  }
-
-  Work take(Scratch& scratch) const {
+  Work take() {
     const size_t several = size_t(ahead_) * rows_;
     Work w;
-    w.active = scratch.take<int>(several);
-    w.x = scratch.take<float>(several * x_stride_);
-    w.z = scratch.take<float>(several * z_stride_);
-    w.left = scratch.take<float>(rows_ * h_stride_);
-    w.h = scratch.take<float>(size_t(rows_) * up_);
-    w.c = scratch.take<float>(Cell::has_memory ? size_t(rows_) * up_ : 0);
-    w.started = scratch.take<bool>(rows_);
+    w.active = scratch_.template take<int>(several);
+    w.x = scratch_.template take<float>(several * x_stride_);
+    w.z = scratch_.template take<float>(several * z_stride_);
+    w.left = scratch_.template take<float>(rows_ * h_stride_);
+    w.h = scratch_.template take<float>(size_t(rows_) * up_);
+    w.c = scratch_.template take<float>(size_t(rows_) * memories * up_);
+    w.started = scratch_.template take<bool>(rows_);
     return w;
   }
 
@@ -81,19 +64,19 @@ class Forward {
     for (int row = slice.begin; row < slice.end; row++) {
       const size_t here = size_t(row - slice.begin) * up_, there = size_t(row) * in_.units;
       std::copy_n(w.h + here, in_.units, out_.h + there);
-      if (Cell::has_memory) std::copy_n(w.c + here, in_.units, out_.c + there);
+      this->unpad_memories(w.c + here * memories, out_.c + there * memories);
     }
   }
 
   void load_states(Slice slice, const Work& w) const {
     const size_t size = size_t(slice.rows()) * up_;
     std::fill_n(w.h, size, 0.f);
-    if (Cell::has_memory) std::fill_n(w.c, size, 0.f);
+    std::fill_n(w.c, size * memories, 0.f);
     std::fill_n(w.started, slice.rows(), false);
     for (int row = slice.begin; row < slice.end; row++) {
       const size_t here = size_t(row - slice.begin) * up_, there = size_t(row) * in_.units;
       std::copy_n(in_.h + there, in_.units, w.h + here);
-      if (Cell::has_memory) std::copy_n(in_.c + there, in_.units, w.c + here);
+      this->pad_memories(in_.c + there * memories, w.c + here * memories);
     }
   }
 
@@ -119,6 +102,7 @@ class Forward {
       for (int k = 0; k < count; k++)
         std::copy(bias_ + Cell::x_end * up_, bias_ + Cell::slots * up_, z + k * z_stride_ + Cell::x_end * up_);
     if constexpr (recurs<Cell>) {
+      static_assert(!Cell::hears_memory || memories == 1, "the product would hear the first of several memories");
       const float* heard = Cell::hears_memory ? w.c : w.h;
       for (int k = 0; k < count; k++) load_left(heard + size_t(w.active[k] - slice.begin) * up_, w.active[k], w, k);
       product(count, {w.left, h_stride_, 1}, u_.right(), z + Cell::h_begin * up_, z_stride_, {Start::itself});
@@ -151,8 +135,7 @@ class Forward {
       vec slots[Cell::slots];
       for (int s = 0; s < Cell::h_end; s++) slots[s] = load(z + s * up_ + u);
       vec product = cell_.reset(slots, load(h + u));
-      if (in_.recurrent_mask)
-        product *= load_some(in_.recurrent_mask + size_t(row) * in_.units + u, in_.units - u);
+      if (in_.recurrent_mask) product *= load_some(in_.recurrent_mask + size_t(row) * in_.units + u, in_.units - u);
       store(left + u, product);
       for (int s = 0; s < Cell::h_end; s++) store(z + s * up_ + u, slots[s]);
     }
@@ -161,18 +144,18 @@ class Forward {
   // Pre-activations into gates and new states, on the tape and into the outputs.
   void move(Slice slice, int row, int step, const float* z, const Work& w) const {
     const size_t here = size_t(row - slice.begin) * up_, on_tape = (size_t(step) * in_.batch + row) * up_;
-    float *h = w.h + here, *c = w.c + (Cell::has_memory ? here : 0);
+    float *h = w.h + here, *c = w.c + here * memories;
     float* gates = out_.gates ? out_.gates + on_tape * Cell::slots : nullptr;
-    float* memory = out_.memory && Cell::has_memory ? out_.memory + on_tape : nullptr;
+    float* memory = out_.memory ? out_.memory + on_tape * memories : nullptr;
     float* output = out_.outputs ? out_.outputs + (size_t(row) * in_.time + step) * in_.units : nullptr;
     for (int u = 0; u < up_; u += lanes) {
       vec slots[Cell::slots];
       for (int s = 0; s < Cell::slots; s++) slots[s] = load(z + s * up_ + u);
-      State state{load(h + u), Cell::has_memory ? load(c + u) : vec{}};
-      if (memory) store(memory + u, state.c);
+      State state = this->load_state(h, c, u);
+      if (memory) this->store_memories(memory, state, u);
       cell_.forward(slots, state, u);
       store(h + u, state.h);
-      if (Cell::has_memory) store(c + u, state.c);
+      this->store_memories(c, state, u);
       if (gates)
         for (int s = 0; s < Cell::slots; s++) store(gates + s * up_ + u, slots[s]);
       if (output) store_some(output + u, state.h, in_.units - u);
@@ -190,13 +173,7 @@ class Forward {
     if (step == in_.time - 1) write(out_.last + size_t(row) * in_.units);
   }
 
-  const Cell& cell_;
-  const Sequences& in_;
-  const Results& out_;
-  const std::vector<Slice> slices_;
-  const int rows_, ahead_, up_;  // rows of the largest slice; steps projected at once; padded units
-  const size_t z_stride_, x_stride_, h_stride_;
-  Packed w_, u_, u_reset_;
+  const int ahead_;  // how many steps are projected at once
   float* bias_ = nullptr;
 };
 

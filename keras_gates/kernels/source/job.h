@@ -2,24 +2,27 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <vector>
 
 namespace gates {
+
+// The most weight vectors, and the most memories, that any cell has.
+constexpr int most_vectors = 3, most_memories = 3;
 
 // Every tensor is dense and row-major, of float32. Optional ones are null where absent.
 struct Sequences {
   int batch = 0, time = 0, features = 0, units = 0;
-  const float* x = nullptr;     // (batch, time, features)
-  const bool* mask = nullptr;   // (batch, time), optional: a masked step changes no state
-  const float* h = nullptr;     // (batch, units): the states before the first step
-  const float* c = nullptr;     // (batch, units), of cells with a memory
+  const float* x = nullptr;                 // (batch, time, features)
+  const bool* mask = nullptr;               // (batch, time), optional: a masked step changes no state
+  const float* h = nullptr;                 // (batch, units): the states before the first step
+  const float* c = nullptr;                 // (batch, memories * units), of cells with memories
   const float* kernel = nullptr;            // (features, gates * units)
   const float* recurrent_kernel = nullptr;  // (units, recurrent gates * units)
   const float* bias = nullptr;              // (gates * units), or (2, gates * units) where U h has its own
-  const float* peepholes[3] = {};           // (units), optional: of the gates i, f, o, or of n
+  const float* vectors[most_vectors] = {};  // (units), optional: in the order of the cell's `vectors`
   const float* recurrent_mask = nullptr;    // (batch, units), optional: multiplies h on its way into U h
-  bool go_backwards = false;         // from the last step to the first; outputs in that order
-  bool zero_output_for_mask = false;  // a masked step's output is zero, not the previous output
+  bool go_backwards = false;                // from the last step to the first; outputs in that order
+  bool zero_output_for_mask = false;        // a masked step's output is zero, not the previous output
   int threads = 1;
 };
 
@@ -29,8 +32,8 @@ struct Results {
   float* last = nullptr;     // (batch, units): the output of the last step processed
   float* h = nullptr;        // (batch, units): the states after it
   float* c = nullptr;
-  float* gates = nullptr;    // tape: (time, batch, slots * padded units)
-  float* memory = nullptr;   // tape: (time, batch, padded units), c before each step, of cells with a memory
+  float* gates = nullptr;   // tape: (time, batch, slots * padded units)
+  float* memory = nullptr;  // tape: (time, batch, memories * padded units), the memories before each step
 };
 
 struct Gradients {
@@ -46,24 +49,21 @@ struct Gradients {
   float* d_kernel = nullptr;
   float* d_recurrent_kernel = nullptr;
   float* d_bias = nullptr;
-  float* d_peepholes[3] = {};  // as far as there are peepholes
+  float* d_vectors[most_vectors] = {};  // as far as there are vectors
 };
 
 enum class Activation { tanh, linear, relu };
+constexpr const char* activation_names[] = {"tanh", "linear", "relu"};
 
-// A cell by name, with what can be chosen about it.
+// The names of all cells with kernels.
+std::vector<const char*> cell_names();
+
+// A cell, with what can be chosen about it.
 struct CellSpec {
-  enum Kind {
-    simple, lstm, no_input_gate, no_forget_gate, no_output_gate, coupled, gru, minimal_gated, janet, min_gru, min_lstm,
-    peephole_only, independent
-  };
-  static constexpr int kinds = independent + 1;
-
-  Kind kind = lstm;
+  int kind = 0;                                     // the place of its name in cell_names()
   Activation activation = Activation::tanh;         // of the candidate
   Activation output_activation = Activation::tanh;  // of the memory on its way out, where there is one
-  bool reset_after = true;       // gru
-  bool update_writes = false;    // gru: the update gate says how much is written, as minimal_gated's always does
+  bool update_writes = false;    // GRUs: the update gate says how much is written, not how much is kept
   bool output_previous = false;  // LSTMs: the output gate's peephole sees the memory before the step
   float beta = 0;                // janet
 };
@@ -73,8 +73,8 @@ struct Layout {
   int gates, recurrent_gates;  // side by side in the kernel and in the recurrent kernel
   int bias_rows;               // of `gates` each
   int slots;                   // of a step on the tape
-  bool has_memory;
-  const char* peepholes;  // the gates that may have one, a letter each, as Sequences counts them
+  int memories;                // states besides h
+  const char* vectors;         // the weight vectors that it may have, a letter each, as Sequences counts them
 };
 
 Layout layout_of(const CellSpec& cell);

@@ -21,17 +21,11 @@ namespace gates {
 namespace {
 
 // Inputs of both operations. An optional one is absent when it has no elements.
-enum Input { X, MASK, KERNEL, RECURRENT_KERNEL, BIAS, PEEPHOLES, H, C, RECURRENT_MASK, GUARD, COMMON };
-const char* const input_names[COMMON] = {"x",    "mask",      "kernel", "recurrent_kernel",
-                                         "bias", "peepholes", "h",      "c", "recurrent_mask", "guard"};
+enum Input { X, MASK, KERNEL, RECURRENT_KERNEL, BIAS, VECTORS, H, C, RECURRENT_MASK, GUARD, COMMON };
+const char* const input_names[COMMON] = {"x",       "mask", "kernel", "recurrent_kernel", "bias",
+                                         "vectors", "h",    "c",      "recurrent_mask",   "guard"};
 // Forward gives these, and backward takes them again, but `last` to `c`.
 enum Output { OUTPUTS, LAST, H_OUT, C_OUT, GATES, MEMORY };
-
-// In the order of CellSpec::Kind and of Activation.
-const char* const cell_names[CellSpec::kinds] = {
-    "simple", "lstm", "no_input_gate", "no_forget_gate", "no_output_gate", "coupled", "gru", "minimal_gated", "janet",
-    "min_gru", "min_lstm", "peephole_only", "independent"};
-const char* const activation_names[] = {"tanh", "linear", "relu"};
 
 struct Fail {
   TF_Code code;
@@ -145,7 +139,7 @@ void expect_rank(const char* name, const Tensor& tensor, int rank) {
 struct Attributes {
   CellSpec cell;
   Layout layout;
-  std::string peepholes;  // the gates that have one, in the order of the rows of the input `peepholes`
+  std::string vectors;  // the cell's weight vectors, a letter each, in the order of the rows of the input `vectors`
   bool keep_tape, return_sequences, go_backwards, zero_output_for_mask;
   int threads;
 };
@@ -159,9 +153,10 @@ std::string text_attribute(TF_OpKernelConstruction* construction, const char* na
 }
 
 // The attribute's place among its possible values. The operation's definition admits no other.
-template <size_t count>
-int choice_attribute(TF_OpKernelConstruction* construction, const char* name, const char* const (&choices)[count]) {
-  return int(std::find(choices, choices + count, text_attribute(construction, name)) - choices);
+template <class Choices>
+int choice_attribute(TF_OpKernelConstruction* construction, const char* name, const Choices& choices) {
+  const auto first = std::begin(choices), last = std::end(choices);
+  return int(std::find(first, last, text_attribute(construction, name)) - first);
 }
 
 bool flag_attribute(TF_OpKernelConstruction* construction, const char* name) {
@@ -174,10 +169,10 @@ bool flag_attribute(TF_OpKernelConstruction* construction, const char* name) {
 
 Attributes read_attributes(TF_OpKernelConstruction* construction) {
   Attributes a;
-  a.cell.kind = CellSpec::Kind(choice_attribute(construction, "cell", cell_names));
+  const auto names = cell_names();
+  a.cell.kind = choice_attribute(construction, "cell", names);
   a.cell.activation = Activation(choice_attribute(construction, "activation", activation_names));
   a.cell.output_activation = Activation(choice_attribute(construction, "output_activation", activation_names));
-  a.cell.reset_after = flag_attribute(construction, "reset_after");
   a.cell.update_writes = flag_attribute(construction, "update_writes");
   a.cell.output_previous = flag_attribute(construction, "output_previous");
   Status status;
@@ -192,11 +187,11 @@ Attributes read_attributes(TF_OpKernelConstruction* construction) {
   status.check();
   a.threads = threads > 0 ? threads : available_threads();
   a.layout = layout_of(a.cell);
-  a.peepholes = text_attribute(construction, "peephole_gates");
-  for (char gate : a.peepholes)
-    if (!std::strchr(a.layout.peepholes, gate))
-      fail(TF_INVALID_ARGUMENT, "`peephole_gates` of cell %s must be some of '%s'; got %s.", cell_names[a.cell.kind],
-           a.layout.peepholes, a.peepholes.c_str());
+  a.vectors = text_attribute(construction, "vector_names");
+  for (char name : a.vectors)
+    if (!std::strchr(a.layout.vectors, name))
+      fail(TF_INVALID_ARGUMENT, "`vector_names` of cell %s must be some of '%s'; got %s.", names[a.cell.kind],
+           a.layout.vectors, a.vectors.c_str());
   return a;
 }
 
@@ -207,23 +202,24 @@ class Inputs {
     tensors_.reserve(GUARD);
     for (int i = 0; i < GUARD; i++) tensors_.push_back(input(context, i));
     expect_rank("x", tensors_[X], 3);
-    expect_rank("recurrent_kernel", tensors_[RECURRENT_KERNEL], 2);
+    expect_rank("h", tensors_[H], 2);
     const int64_t batch = tensors_[X].dim(0), time = tensors_[X].dim(1), features = tensors_[X].dim(2);
     const Layout& layout = attributes.layout;
-    const int64_t units = tensors_[RECURRENT_KERNEL].dim(0), gates = layout.gates;
+    const int64_t units = tensors_[H].dim(1), gates = layout.gates;
     const int64_t most = std::numeric_limits<int32_t>::max() / 8;
     if (time < 1 || features < 1 || units < 1)
-      fail(TF_INVALID_ARGUMENT, "`x` must have at least one step and one feature, and the cell one unit; got x %s and %s units.",
+      fail(TF_INVALID_ARGUMENT,
+           "`x` must have at least one step and one feature, and the cell one unit; got x %s and %s units.",
            tensors_[X].shape().c_str(), std::to_string(units).c_str());
     if (batch > most || time > most || features > most || units * layout.slots > most)
       fail(TF_INVALID_ARGUMENT, "`x` of shape %s with %s units is larger than the kernels can count.",
            tensors_[X].shape().c_str(), std::to_string(units).c_str());
     expect(KERNEL, {features, gates * units});
-    expect(RECURRENT_KERNEL, {units, layout.recurrent_gates * units});
+    if (layout.recurrent_gates) expect(RECURRENT_KERNEL, {units, layout.recurrent_gates * units});
     expect(BIAS, layout.bias_rows == 2 ? Dims{2, gates * units} : Dims{gates * units});
     expect(H, {batch, units});
-    if (layout.has_memory) expect(C, {batch, units});
-    if (!attributes.peepholes.empty()) expect(PEEPHOLES, {int64_t(attributes.peepholes.size()), units});
+    if (layout.memories) expect(C, {batch, layout.memories * units});
+    if (!attributes.vectors.empty()) expect(VECTORS, {int64_t(attributes.vectors.size()), units});
     if (!tensors_[MASK].empty()) expect(MASK, {batch, time});
     if (!tensors_[RECURRENT_MASK].empty()) expect(RECURRENT_MASK, {batch, units});
 
@@ -237,16 +233,16 @@ class Inputs {
     sequences.recurrent_kernel = tensors_[RECURRENT_KERNEL].data<float>();
     sequences.bias = tensors_[BIAS].data<float>();
     sequences.recurrent_mask = tensors_[RECURRENT_MASK].data_or_null<float>();
-    for (size_t row = 0; row < attributes.peepholes.size(); row++)
-      sequences.peepholes[peephole_of(attributes, row)] = tensors_[PEEPHOLES].data<float>() + row * units;
+    for (size_t row = 0; row < attributes.vectors.size(); row++)
+      sequences.vectors[place_of_vector(attributes, row)] = tensors_[VECTORS].data<float>() + row * units;
     sequences.go_backwards = attributes.go_backwards;
     sequences.zero_output_for_mask = attributes.zero_output_for_mask;
     sequences.threads = attributes.threads;
   }
 
-  static int peephole_of(const Attributes& attributes, size_t row) {
-    const char* possible = attributes.layout.peepholes;
-    return int(std::strchr(possible, attributes.peepholes[row]) - possible);
+  static int place_of_vector(const Attributes& attributes, size_t row) {
+    const char* possible = attributes.layout.vectors;
+    return int(std::strchr(possible, attributes.vectors[row]) - possible);
   }
 
   Sequences sequences;
@@ -266,9 +262,9 @@ void forward(const Attributes& attributes, TF_OpKernelContext* context) {
   const Tensor outputs = allocate(context, OUTPUTS, {in.batch, all ? in.time : 0, in.units});
   const Tensor last = allocate(context, LAST, {in.batch, in.units});
   const Tensor h = allocate(context, H_OUT, {in.batch, in.units});
-  const Tensor c = allocate(context, C_OUT, {cell.has_memory ? in.batch : 0, in.units});
+  const Tensor c = allocate(context, C_OUT, {in.batch, cell.memories * in.units});
   const Tensor gates = allocate_tape(context, GATES, {tape ? in.time : 0, in.batch, cell.slots * padded});
-  const Tensor memory = allocate_tape(context, MEMORY, {tape && cell.has_memory ? in.time : 0, in.batch, padded});
+  const Tensor memory = allocate_tape(context, MEMORY, {tape ? in.time : 0, in.batch, cell.memories * padded});
   Results results;
   results.outputs = outputs.data_or_null<float>();
   results.last = last.data<float>();
@@ -285,24 +281,26 @@ void backward(const Attributes& attributes, TF_OpKernelContext* context) {
   const Layout& cell = attributes.layout;
   const int64_t batch = in.batch, time = in.time, units = in.units, gates = cell.gates, padded = padded_units(in.units);
   enum { OUTPUTS_IN = COMMON, GATES_IN, MEMORY_IN, D_OUTPUTS, D_LAST, D_H, D_C };
-  const Tensor outputs = input(context, OUTPUTS_IN), tape = input(context, GATES_IN), memory = input(context, MEMORY_IN);
+  const Tensor outputs = input(context, OUTPUTS_IN), tape = input(context, GATES_IN),
+               memory = input(context, MEMORY_IN);
   const Tensor d_outputs = input(context, D_OUTPUTS), d_last = input(context, D_LAST);
   const Tensor d_h_out = input(context, D_H), d_c_out = input(context, D_C);
   expect_shape("outputs", outputs, {batch, time, units});
   expect_shape("gates", tape, {time, batch, cell.slots * padded});
-  if (cell.has_memory) expect_shape("memory", memory, {time, batch, padded});
+  expect_shape("memory", memory, {time, batch, cell.memories * padded});
   if (!d_outputs.empty()) expect_shape("d_outputs", d_outputs, {batch, time, units});
   expect_shape("d_last", d_last, {batch, units});
   expect_shape("d_h", d_h_out, {batch, units});
-  if (cell.has_memory) expect_shape("d_c", d_c_out, {batch, units});
+  if (cell.memories) expect_shape("d_c", d_c_out, {batch, cell.memories * units});
 
   const Tensor d_x = allocate(context, 0, {batch, time, in.features});
   const Tensor d_kernel = allocate(context, 1, {in.features, gates * units});
-  const Tensor d_recurrent = allocate(context, 2, {units, cell.recurrent_gates * units});
+  const Tensor d_recurrent =
+      allocate(context, 2, cell.recurrent_gates ? Dims{units, cell.recurrent_gates * units} : Dims{0});
   const Tensor d_bias = allocate(context, 3, cell.bias_rows == 2 ? Dims{2, gates * units} : Dims{gates * units});
-  const Tensor d_peepholes = allocate(context, 4, {int64_t(attributes.peepholes.size()), units});
+  const Tensor d_vectors = allocate(context, 4, {int64_t(attributes.vectors.size()), units});
   const Tensor d_h = allocate(context, 5, {batch, units});
-  const Tensor d_c = allocate(context, 6, cell.has_memory ? Dims{batch, units} : Dims{0});
+  const Tensor d_c = allocate(context, 6, cell.memories ? Dims{batch, cell.memories * units} : Dims{0});
 
   Results results;
   results.outputs = outputs.data<float>();
@@ -319,8 +317,8 @@ void backward(const Attributes& attributes, TF_OpKernelContext* context) {
   g.d_kernel = d_kernel.data<float>();
   g.d_recurrent_kernel = d_recurrent.data<float>();
   g.d_bias = d_bias.data<float>();
-  for (size_t row = 0; row < attributes.peepholes.size(); row++)
-    g.d_peepholes[Inputs::peephole_of(attributes, row)] = d_peepholes.data<float>() + row * units;
+  for (size_t row = 0; row < attributes.vectors.size(); row++)
+    g.d_vectors[Inputs::place_of_vector(attributes, row)] = d_vectors.data<float>() + row * units;
   run_backward(attributes.cell, in, results, g);
 }
 
@@ -399,8 +397,8 @@ class Shapes {
   Shape join(const Shape& first, const Shape& second) const {
     Shape result;
     Status status;
-    TF_ShapeInferenceContextConcatenateShapes(context_, first.handle.get(), second.handle.get(),
-                                              result.handle.get(), status.get());
+    TF_ShapeInferenceContextConcatenateShapes(context_, first.handle.get(), second.handle.get(), result.handle.get(),
+                                              status.get());
     status.check();
     return result;
   }
@@ -415,14 +413,13 @@ class Shapes {
   TF_ShapeInferenceContext* context_;
 };
 
-// The number of steps in `outputs` and the tape's shapes hang on attributes: those stay open.
+// The number of steps in `outputs`, the memories and the tape's shapes depend on attributes: those stay unknown.
 void forward_shapes(TF_ShapeInferenceContext* context, TF_Status* status) {
   try {
     const Shapes shapes(context);
     const auto batch = shapes.part(shapes.input(X, 3), 0, 1);
-    const auto units = shapes.part(shapes.input(RECURRENT_KERNEL, 2), 0, 1);
+    const auto state = shapes.join(batch, shapes.part(shapes.input(H, 2), 1, 2));
     shapes.input(KERNEL, 2);
-    const auto state = shapes.join(batch, units);
     shapes.set(LAST, state);
     shapes.set(H_OUT, state);
   } catch (const Fail& error) {
@@ -433,7 +430,7 @@ void forward_shapes(TF_ShapeInferenceContext* context, TF_Status* status) {
 void backward_shapes(TF_ShapeInferenceContext* context, TF_Status* status) {
   try {
     const Shapes shapes(context);
-    const int like[] = {X, KERNEL, RECURRENT_KERNEL, BIAS, PEEPHOLES, H, C};
+    const int like[] = {X, KERNEL, RECURRENT_KERNEL, BIAS, VECTORS, H, C};
     for (int output = 0; output < 7; output++) shapes.set(output, shapes.any(like[output]));
   } catch (const Fail& error) {
     TF_SetStatus(status, error.code, error.message.c_str());
@@ -441,8 +438,8 @@ void backward_shapes(TF_ShapeInferenceContext* context, TF_Status* status) {
 }
 
 // The type of an attribute that is one of some words.
-template <size_t count>
-std::string one_of(const char* const (&choices)[count]) {
+template <class Choices>
+std::string one_of(const Choices& choices) {
   std::string type;
   for (const char* choice : choices) type += (type.empty() ? "{'" : "', '") + std::string(choice);
   return type + "'}";
@@ -457,12 +454,12 @@ void define(const char* name, std::initializer_list<const char*> inputs, std::in
   }
   for (const char* spec : inputs) TF_OpDefinitionBuilderAddInput(op, spec);
   for (const char* spec : outputs) TF_OpDefinitionBuilderAddOutput(op, spec);
-  TF_OpDefinitionBuilderAddAttr(op, ("cell: " + one_of(cell_names)).c_str());
+  TF_OpDefinitionBuilderAddAttr(op, ("cell: " + one_of(cell_names())).c_str());
   TF_OpDefinitionBuilderAddAttr(op, ("activation: " + one_of(activation_names)).c_str());
   TF_OpDefinitionBuilderAddAttr(op, ("output_activation: " + one_of(activation_names)).c_str());
-  for (const char* spec : {"peephole_gates: string", "reset_after: bool", "update_writes: bool",
-                           "output_previous: bool", "beta: float", "keep_tape: bool", "return_sequences: bool",
-                           "go_backwards: bool", "zero_output_for_mask: bool", "threads: int"})
+  for (const char* spec :
+       {"vector_names: string", "update_writes: bool", "output_previous: bool", "beta: float", "keep_tape: bool",
+        "return_sequences: bool", "go_backwards: bool", "zero_output_for_mask: bool", "threads: int"})
     TF_OpDefinitionBuilderAddAttr(op, spec);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, shapes);
   Status status;
@@ -484,7 +481,7 @@ __attribute__((constructor)) void register_operations() {
     define("KerasGates>Backward",
            {"outputs: float", "gates: float", "memory: float", "d_outputs: float", "d_last: float", "d_h_out: float",
             "d_c_out: float"},
-           {"d_x: float", "d_kernel: float", "d_recurrent_kernel: float", "d_bias: float", "d_peepholes: float",
+           {"d_x: float", "d_kernel: float", "d_recurrent_kernel: float", "d_bias: float", "d_vectors: float",
             "d_h: float", "d_c: float"},
            backward_shapes);
     implement("KerasGates>Forward", compute<forward>);

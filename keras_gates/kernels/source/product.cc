@@ -5,12 +5,7 @@ namespace {
 
 template <int rows, int vecs>
 inline void tile(int depth, Left a, const float* b, size_t b_stride, float* c, size_t c_stride, Start start) {
-  vec sum[rows][vecs];
-  for (int m = 0; m < rows; m++)
-    for (int v = 0; v < vecs; v++)
-      sum[m][v] = start.kind == Start::itself ? load(c + m * c_stride + v * lanes)
-                  : start.kind == Start::bias ? load(start.row + v * lanes)
-                                              : vec{};
+  vec sum[rows][vecs]{};
   for (int k = 0; k < depth; k++, a.data += a.step, b += b_stride) {
     vec right[vecs];
     for (int v = 0; v < vecs; v++) right[v] = load(b + v * lanes);
@@ -18,7 +13,12 @@ inline void tile(int depth, Left a, const float* b, size_t b_stride, float* c, s
       for (int v = 0; v < vecs; v++) sum[m][v] += a.data[m * a.row] * right[v];
   }
   for (int m = 0; m < rows; m++)
-    for (int v = 0; v < vecs; v++) store(c + m * c_stride + v * lanes, sum[m][v]);
+    for (int v = 0; v < vecs; v++) {
+      float* to = c + m * c_stride + v * lanes;
+      if (start.kind == Start::itself) sum[m][v] += load(to);
+      if (start.kind == Start::bias) sum[m][v] += load(start.row + v * lanes);
+      store(to, sum[m][v]);
+    }
 }
 
 // Calls the tile of the given size: one of tile_rows x tile_vecs instances.
@@ -41,8 +41,8 @@ void product(int rows, Left a, Right b, float* c, size_t c_stride, Start start, 
     for (int g = 0, m = 0; g < groups; g++) {
       const int count = group ? std::min(tile_rows, rows - m) : (rows - m) / (groups - g);
       const Left left{a.data + (group ? g * group : m * a.row), a.row, a.step};
-      tile_of(count, vecs, b.depth, left, b.panel(column), b.panel_stride(vecs), c + m * c_stride + column,
-              c_stride, here);
+      tile_of(count, vecs, b.depth, left, b.panel(column), b.panel_stride(vecs), c + m * c_stride + column, c_stride,
+              here);
       m += count;
     }
   }

@@ -40,7 +40,7 @@ struct Right {
   size_t panel_stride(int vecs) const { return stride ? stride : size_t(vecs) * lanes; }
 };
 
-// What C is before the product is added.
+// What C is before the product is added. It is added last: a sum over many products rounds less that way.
 struct Start {
   enum Kind { zero, bias, itself } kind;
   const float* row = nullptr;  // of the bias, as long as C is wide

@@ -14,6 +14,7 @@ constexpr int lanes = 8;
 constexpr int lanes = 4;
 #endif
 
+using real = float;  // a lane of a vector
 typedef float vec __attribute__((vector_size(lanes * 4)));
 typedef int32_t ivec __attribute__((vector_size(lanes * 4)));
 typedef float loose_vec __attribute__((vector_size(lanes * 4), aligned(4), may_alias));
@@ -32,10 +33,8 @@ inline vec load_some(const float* p, int n) {
 }
 
 inline void store_some(float* p, vec v, int n) {
-  if (n >= lanes)
-    store(p, v);
-  else
-    std::memcpy(p, &v, n * sizeof(float));
+  if (n >= lanes) store(p, v);
+  else std::memcpy(p, &v, n * sizeof(float));
 }
 
 inline vec keep_some(vec v, int n) {
@@ -50,11 +49,14 @@ inline vec clamp(vec x, float low, float high) {
   return x > fill(high) ? fill(high) : x;
 }
 
-// e^x within 2 ulp: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial for e^r (coefficients: Cephes), n into
+// e^x = power (1 + rest): x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial for e^r - 1 (coefficients: Cephes), n into
 // the exponent. Adding and subtracting 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
-inline vec exp(vec x) {
+struct Exponential {
+  vec power, rest;
+};
+
+inline Exponential exponential(vec x) {
   constexpr float rounder = 12582912.f, log2_e = 1.44269504f, ln_2_high = 0.693359375f, ln_2_low = -2.12194440e-4f;
-  x = clamp(x, -87.f, 88.f);
   const vec shifted = x * log2_e + rounder;
   const vec n = shifted - rounder;
   const vec r = (x - n * ln_2_high) - n * ln_2_low;
@@ -63,31 +65,49 @@ inline vec exp(vec x) {
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + (r + 1.f);
   ivec bits, scale;
   std::memcpy(&bits, &shifted, sizeof bits);
   scale = (bits - 0x4B400000 + 127) << 23;
   vec power;
   std::memcpy(&power, &scale, sizeof power);
-  return p * power;
+  return {power, p * (r * r) + r};
+}
+
+// e^x within 2 ulp, exactly 0 below -87.7 and infinite above 88.4.
+inline vec exp(vec x) {
+  // At the bounds n is -127, which has the bits of zero, and 128, which has those of infinity.
+  const Exponential e = exponential(clamp(x, -88.f, 89.f));
+  return e.power * (1.f + e.rest);
 }
 
 inline vec sigmoid(vec x) { return 1.f / (1.f + exp(-x)); }
 
-// tanh within 3 ulp as a quotient of polynomials in x^2 (coefficients as in Eigen); beyond the clamp it is 1.
+// The magnitude of x, and a magnitude with the sign of x.
+inline vec abs(vec x) {
+  ivec bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits &= 0x7FFFFFFF;
+  std::memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+inline vec with_sign_of(vec x, vec magnitude) {
+  ivec sign, bits;
+  std::memcpy(&sign, &x, sizeof sign);
+  std::memcpy(&bits, &magnitude, sizeof bits);
+  bits |= sign & INT32_MIN;
+  std::memcpy(&magnitude, &bits, sizeof bits);
+  return magnitude;
+}
+
+// tanh |x| = (e^2|x| - 1) / (e^2|x| + 1) within 3 ulp, and exactly 1 from where TensorFlow's is, so that the derivative
+// of a saturated unit is zero. A NaN compares false and so passes through.
 inline vec tanh(vec x) {
-  x = clamp(x, -7.90531111f, 7.90531111f);
-  const vec s = x * x;
-  vec p = -2.76076847742355e-16f * s + 2.00018790482477e-13f;
-  p = p * s + -8.60467152213735e-11f;
-  p = p * s + 5.12229709037114e-08f;
-  p = p * s + 1.48572235717979e-05f;
-  p = p * s + 6.37261928875436e-04f;
-  p = p * s + 4.89352455891786e-03f;
-  vec q = 1.19825839466702e-06f * s + 1.18534705686654e-04f;
-  q = q * s + 2.26843463243900e-03f;
-  q = q * s + 4.89352518554385e-03f;
-  return x * p / q;
+  constexpr float saturated = 7.90531111f;
+  const vec a = abs(x);
+  const Exponential e = exponential(a + a);
+  const vec expm1 = e.power * e.rest + (e.power - 1.f);
+  return with_sign_of(x, a > fill(saturated) ? fill(1.f) : expm1 / (expm1 + 2.f));
 }
 
 }  // namespace gates

@@ -30,9 +30,7 @@ struct Matrix {
   const float* data;
   int rows, units, gates;
 
-  const float* at(int row, int gate, int unit) const {
-    return data + (size_t(row) * gates + gate) * units + unit;
-  }
+  const float* at(int row, int gate, int unit) const { return data + (size_t(row) * gates + gate) * units + unit; }
 };
 
 // B (rows, slots): what turns inputs or a state into pre-activations.
@@ -53,9 +51,8 @@ class Packed {
     const int last = std::min(columns(), panels * (thread + 1) / threads * tile_columns);
     const int up = int(round_up(matrix_.units, lanes));
     if (transposed_)
-      pack(memory_, depth(), columns(), first, last, [&](int k, int n) {
-        return column_of(slots_.gate(slots_.begin + k / up), k % up, n);
-      });
+      pack(memory_, depth(), columns(), first, last,
+           [&](int k, int n) { return column_of(slots_.gate(slots_.begin + k / up), k % up, n); });
     else
       pack(memory_, depth(), columns(), first, last, [&](int k, int n) {
         const int unit = n % up;

@@ -1,0 +1,92 @@
+// What the forward and the backward pass of one cell over sequences have in common.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "cells.h"
+#include "memory.h"
+#include "slices.h"
+#include "threads.h"
+#include "weights.h"
+
+namespace gates {
+
+enum class Direction { forward, backward };
+
+template <class Cell>
+class Pass {
+ protected:
+  static constexpr bool resets = Cell::reset_end > Cell::h_end;
+  static constexpr int memories = Cell::memories;
+
+  Pass(const Cell& cell, const Sequences& in, const Results& out, Direction direction)
+      : in_(in),
+        out_(out),
+        cell_(cell),
+        slices_(slices_of(in)),
+        rows_(most_rows(slices_)),
+        up_(padded_units(in.units)),
+        z_stride_(spread(size_t(Cell::slots) * up_)),
+        x_stride_(spread(in.features)),
+        h_stride_(spread(up_)) {
+    const Matrix w{in.kernel, in.features, in.units, Cell::gates};
+    const Matrix u{in.recurrent_kernel, in.units, in.units, recurrent_gates<Cell>};
+    const bool transposed = direction == Direction::backward;
+    const auto packed = [&](Matrix matrix, Slots slots) {
+      return Packed(matrix, slots, transposed, scratch_.take<float>(Packed::size(matrix, slots)));
+    };
+    w_ = packed(w, input_slots<Cell>);
+    if constexpr (recurs<Cell>) u_ = packed(u, state_slots<Cell>);
+    if constexpr (resets) u_reset_ = packed(u, reset_slots<Cell>);
+    for (size_t k = 0; k < cell_.own.size(); k++) cell_.own[k].weight = padded(in.vectors[k]);
+  }
+
+  // This thread's share of the packing of the weights.
+  void pack(int thread, int threads) const {
+    w_.fill(thread, threads);
+    if constexpr (recurs<Cell>) u_.fill(thread, threads);
+    if constexpr (resets) u_reset_.fill(thread, threads);
+  }
+
+  // As many threads, or parts of the work, as there can be.
+  int parts() const { return std::max(1, std::min(in_.threads, int(slices_.size()))); }
+
+  // Copies the memories of a row (memories * units) to where they are padded to whole vectors, and back.
+  void pad_memories(const float* row, float* to) const {
+    for (int k = 0; k < memories; k++) std::copy_n(row + k * in_.units, in_.units, to + k * up_);
+  }
+
+  void unpad_memories(const float* padded, float* row) const {
+    for (int k = 0; k < memories; k++) std::copy_n(padded + k * up_, in_.units, row + k * in_.units);
+  }
+
+  State load_state(const float* h, const float* c, int u) const {
+    State state{load(h + u), vec{}, vec{}, vec{}};
+    for (int k = 0; k < memories; k++) state.memory(k) = load(c + k * up_ + u);
+    return state;
+  }
+
+  void store_memories(float* c, State state, int u) const {
+    for (int k = 0; k < memories; k++) store(c + k * up_ + u, state.memory(k));
+  }
+
+  const Sequences& in_;
+  const Results& out_;
+  Scratch scratch_;
+  Cell cell_;  // with its weight vectors
+  const std::vector<Slice> slices_;
+  const int rows_, up_;  // rows of the largest slice; padded units
+  const size_t z_stride_, x_stride_, h_stride_;
+  Packed w_, u_, u_reset_;
+
+ private:
+  const float* padded(const float* vector) {
+    if (!vector) return nullptr;
+    float* copy = scratch_.take<float>(up_);
+    std::fill(std::copy_n(vector, in_.units, copy), copy + up_, 0.f);
+    return copy;
+  }
+};
+
+}  // namespace gates
