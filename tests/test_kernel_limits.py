@@ -86,3 +86,16 @@ def test_min_lstm_is_finite_and_exact_however_far_its_gates_open_or_shut():
     np.testing.assert_allclose(d_x[:, units : 2 * units], slope / (1 + np.exp(k_f)), rtol=2e-5, atol=1e-7)
     np.testing.assert_allclose(d_x[:, 2 * units :], i, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(d_h, f, rtol=1e-5, atol=1e-7)
+
+
+@needs_kernels
+@pytest.mark.parametrize("forget", ["sigmoid", "exponential"])
+def test_slstm_from_its_own_initial_state_is_finite(forget):
+    """Where the stabiliser starts: so low that the first step forgets it, whatever its gates."""
+    cell = keras_gates.SLSTMCell(4, forget=forget)
+    states = [state.numpy() for state in cell.get_initial_state(3)]
+    x = np.array([[-100.0], [0.0], [100.0]]) * np.ones((3, 16))
+    y, d_x, d_states = through(cell, x, states)
+    g, o = np.tanh(x[:, 8:12]), 1 / (1 + np.exp(-x[:, 12:]))
+    np.testing.assert_allclose(y, o * g, rtol=1e-6, atol=1e-7)
+    assert all(np.isfinite(d).all() for d in (d_x, *d_states))

@@ -56,6 +56,8 @@ CELLS = {
     "min-gru": keras_gates.MinGRUCell,
     "min-lstm": keras_gates.MinLSTMCell,
     "min-lstm tanh": lambda units, **a: keras_gates.MinLSTMCell(units, activation="tanh", **a),
+    "slstm": keras_gates.SLSTMCell,
+    "slstm exponential": lambda units, **a: keras_gates.SLSTMCell(units, forget="exponential", **a),
 }
 MASKS = ("none", "right", "left", "holes", "rows")
 
@@ -123,6 +125,8 @@ def random_layer(make, problem, seed=0, arguments=None, **of_rnn):
             variable.assign(rng.normal(0, 1 / np.sqrt(max(variable.shape[0], 4)), variable.shape))
     x = rng.normal(size=(batch, time, features)).astype("float32")
     states = [rng.normal(0, 0.5, (batch, units)).astype("float32") for _ in layer.cell.state_size]
+    if isinstance(layer.cell, keras_gates.SLSTMCell):  # its normaliser is positive
+        states[2] = 1 + np.abs(states[2])
     output = (batch, time, units) if layer.return_sequences else (batch, units)
     cotangents = [rng.normal(size=s).astype("float32") for s in (output, *[(batch, units)] * len(states))]
     return layer, (x, states, mask_of(mask_kind, batch, time, rng), cotangents)
@@ -148,7 +152,7 @@ def test_options_of_the_layer(name, mask, return_sequences, zero_output_for_mask
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["lstm", "gru", "gru before", "minimal gated", "peephole-only"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru before", "minimal gated", "peephole-only", "slstm"])
 def test_dropout_masks_are_those_of_the_plain_path(name):
     """With the same seeds, both paths drop the same inputs and units."""
     made = []
@@ -205,7 +209,7 @@ def test_other_cells_take_the_plain_path(cell):
 
 @needs_kernels
 @pytest.mark.parametrize(
-    "name", ["lstm", "NIG", "peephole-only", "minimal gated", "janet", "min-lstm", "indrnn"]
+    "name", ["lstm", "NIG", "peephole-only", "minimal gated", "janet", "min-lstm", "indrnn", "slstm"]
 )
 def test_not_a_number_stays_in_its_row(name):
     layer, (x, states, _, _) = random_layer(CELLS[name], (5, 4, 3, 20, "none", False))

@@ -19,6 +19,7 @@ from keras_gates.cells.odyssey import (
     NoOutputGateLSTMCell,
 )
 from keras_gates.cells.simple import SimpleRNNCell
+from keras_gates.cells.slstm import SLSTMCell
 
 DEFAULTS = {
     "activation": "tanh",
@@ -76,6 +77,10 @@ def _gru(cell):
     return {"cell": f"gru_reset_{form}", "update_writes": cell.update == "write"}
 
 
+def _slstm(cell):
+    return {"cell": "slstm" if cell.forget == "sigmoid" else "slstm_exponential"}
+
+
 def _janet(cell):
     return {"cell": "janet", "beta": float(cell.beta)} if isinstance(cell.beta, numbers.Real) else None
 
@@ -98,6 +103,7 @@ _DESCRIBED = {
     JANETCell: _janet,
     MinGRUCell: _named("min_gru"),
     MinLSTMCell: _named("min_lstm"),
+    SLSTMCell: _slstm,
 }
 
 # Cells for the self-test of new kernels: each class, and options until every kernel has its turn.
@@ -113,6 +119,7 @@ EXAMPLES = [
     ),
     partial(GRUCell, reset_after=False, update="write"),
     partial(JANETCell, beta=1.5),
+    partial(SLSTMCell, forget="exponential"),
 ]
 
 

@@ -314,6 +314,63 @@ struct MinLstm : InOrder<3, false> {
   }
 };
 
+// log i = W x + U h + b, log f likewise or log sigma of it, o = sigma(...), g = phi(...);  m' = max(log f + m, log i);
+// i = e^(log i - m'), f = e^(log f + m - m');  c' = f c + i g;  n' = f n + i;  h' = o c' / n'.
+// The tape has the pre-activations of i and f.
+template <bool exponential>
+struct Slstm : InOrder<4> {
+  static constexpr const char* name = exponential ? "slstm_exponential" : "slstm";
+  static constexpr int memories = 3;
+
+  Squash phi;
+
+  explicit Slstm(const CellSpec& spec = {}) : phi{spec.activation} {}
+
+  static vec log_forget(vec a) {
+    if constexpr (exponential) return a;
+    else return (a < fill(0.f) ? a : fill(0.f)) - log_1p(exp(-abs(a)));
+  }
+
+  struct Gates {
+    vec i, f, m;
+    decltype(vec{} < vec{}) keeps;  // where m' = log f + m
+  };
+
+  static Gates gates_of(const vec* z, vec m) {
+    const vec log_i = z[0], log_f = log_forget(z[1]) + m;
+    const auto keeps = log_f >= log_i;
+    const vec new_m = keeps ? log_f : log_i;
+    return {exp(log_i - new_m), exp(log_f - new_m), new_m, keeps};
+  }
+
+  void forward(vec* z, State& s, int) const {
+    const Gates to = gates_of(z, s.m);
+    const vec g = z[2] = phi(z[2]), o = z[3] = sigmoid(z[3]);
+    s.c = to.f * s.c + to.i * g;
+    s.n = to.f * s.n + to.i;
+    s.m = to.m;
+    s.h = o * s.c / s.n;
+  }
+
+  // The gradient of m', d.m - d_i - d_f, goes to the larger of its two arguments.
+  void backward(vec* z, State s, State& d, int) const {
+    const Gates to = gates_of(z, s.m);
+    const vec g = z[2], o = z[3];
+    const vec n = to.f * s.n + to.i, ratio = (to.f * s.c + to.i * g) / n, d_ratio = d.h * o / n;
+    const vec d_c = d.c + d_ratio, d_n = d.n - d_ratio * ratio;
+    const vec d_i = (d_c * g + d_n) * to.i, d_f = (d_c * s.c + d_n * s.n) * to.f;
+    const vec d_log_f = to.keeps ? d.m - d_i : d_f;
+    z[0] = to.keeps ? d_i : d.m - d_f;
+    z[1] = exponential ? d_log_f : d_log_f * sigmoid(-z[1]);
+    z[2] = d_c * to.i * phi.slope(g);
+    z[3] = d.h * ratio * sigmoid_slope(o);
+    d.c = d_c * to.f;
+    d.n = d_n * to.f;
+    d.m = d_log_f;
+    d.h = vec{};
+  }
+};
+
 // h' = k h + (1 - k) n, where the update gate u says how much is kept, k = u, or written, k = 1 - u.
 struct Update {
   bool writes = false;
@@ -412,6 +469,6 @@ using AllCells = Table<Simple, IndependentlyRecurrent, Lstm<LstmForm::full, fals
                        Lstm<LstmForm::no_forget_gate, false>, Lstm<LstmForm::no_forget_gate, true>,
                        Lstm<LstmForm::no_output_gate, false>, Lstm<LstmForm::no_output_gate, true>,
                        Lstm<LstmForm::coupled, false>, Lstm<LstmForm::coupled, true>, PeepholeOnly, GruResetAfter,
-                       GruResetBefore<false>, GruResetBefore<true>, Janet, MinGru, MinLstm>;
+                       GruResetBefore<false>, GruResetBefore<true>, Janet, MinGru, MinLstm, Slstm<false>, Slstm<true>>;
 
 }  // namespace gates

@@ -82,6 +82,18 @@ inline vec exp(vec x) {
 
 inline vec sigmoid(vec x) { return 1.f / (1.f + exp(-x)); }
 
+// log(1 + x) for 0 <= x <= 1 within 2 ulp: 2 artanh(s) = 2 (s + s^3 / 3 + s^5 / 5 + ...) with s = x / (2 + x) <= 1/3.
+inline vec log_1p(vec x) {
+  const vec s = x / (2.f + x), q = s * s;
+  vec sum = 1.f / 15 * q + 1.f / 13;
+  sum = sum * q + 1.f / 11;
+  sum = sum * q + 1.f / 9;
+  sum = sum * q + 1.f / 7;
+  sum = sum * q + 1.f / 5;
+  sum = sum * q + 1.f / 3;
+  return 2.f * s + 2.f * s * (q * sum);
+}
+
 // The magnitude of x, and a magnitude with the sign of x.
 inline vec abs(vec x) {
   ivec bits;
