@@ -282,7 +282,7 @@ struct MinGru : InOrder<2, false> {
 };
 
 // k_i, k_f = W x + b;  f = sigma(s(-k_i) - s(-k_f)) with the softplus s, i = 1 - f;  g = phi(...);  h' = f h + i g.
-// The tape has k_i and k_f: f and i do not say how far each of the two gates is open.
+// So f : i = 1 + e^-k_i : 1 + e^-k_f. The tape has k_i and k_f: f does not say how far each of the two gates is open.
 struct MinLstm : InOrder<3, false> {
   static constexpr const char* name = "min_lstm";
 
@@ -290,27 +290,32 @@ struct MinLstm : InOrder<3, false> {
 
   explicit MinLstm(const CellSpec& spec = {}) : phi{spec.activation} {}
 
-  static vec below_zero(vec k) { return k < fill(0.f) ? -k : fill(0.f); }
+  struct Shares {
+    vec f, i, of_i, of_f;  // and the parts e^-k_i of f and e^-k_f of i
+  };
 
-  // f = 1 / (1 + r) with r = e^(s(-k_f) - s(-k_i)), where e^s(-k) = e^max(-k, 0) (1 + e^-|k|).
-  static vec forget_gate(vec k_i, vec k_f) {
-    const vec ratio = (1.f + exp(-abs(k_f))) / (1.f + exp(-abs(k_i)));
-    return 1.f / (1.f + exp(below_zero(k_f) - below_zero(k_i)) * ratio);
+  // Both sides times e^m with m = min(0, k_i, k_f), so that nothing overflows and their sum is at least one.
+  static Shares shares(vec k_i, vec k_f) {
+    const vec least = k_i < k_f ? k_i : k_f, m = least < fill(0.f) ? least : fill(0.f);
+    const vec one = exp(m), e_i = exp(m - k_i), e_f = exp(m - k_f), scale = 1.f / (one + e_i + one + e_f);
+    return {(one + e_i) * scale, (one + e_f) * scale, e_i * scale, e_f * scale};
   }
 
   void forward(vec* z, State& s, int) const {
-    const vec f = forget_gate(z[0], z[1]), g = z[2] = phi(z[2]);
-    s.h = f * s.h + (1.f - f) * g;
+    const Shares to = shares(z[0], z[1]);
+    const vec g = z[2] = phi(z[2]);
+    s.h = to.f * s.h + to.i * g;
   }
 
-  // The derivative of s(-k) is -sigma(-k).
+  // df/dk_i = -f i sigma(-k_i), where f sigma(-k_i) is of_i, and df/dk_f = f i sigma(-k_f), where i sigma(-k_f) is
+  // of_f.
   void backward(vec* z, State s, State& d, int) const {
-    const vec f = forget_gate(z[0], z[1]), g = z[2];
-    const vec d_difference = d.h * (s.h - g) * sigmoid_slope(f);
-    z[0] = -d_difference * sigmoid(-z[0]);
-    z[1] = d_difference * sigmoid(-z[1]);
-    z[2] = d.h * (1.f - f) * phi.slope(g);
-    d.h = d.h * f;
+    const Shares to = shares(z[0], z[1]);
+    const vec g = z[2], d_f = d.h * (s.h - g);
+    z[0] = -d_f * to.i * to.of_i;
+    z[1] = d_f * to.f * to.of_f;
+    z[2] = d.h * to.i * phi.slope(g);
+    d.h = d.h * to.f;
   }
 };
 
