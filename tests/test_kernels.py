@@ -1,5 +1,7 @@
 """The fused kernels: equal to the plain path, absent without harm, and never in what is saved."""
 
+import hashlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -513,6 +515,98 @@ def test_two_builds_at_once_and_a_damaged_cache(tmp_path):
     library.write_bytes(whole[: len(whole) // 2])
     assert output_of(in_process(tmp_path)).splitlines()[-1] == first.splitlines()[-1]
     assert len(library.read_bytes()) == len(whole)
+
+
+@pytest.fixture
+def built(tmp_path):
+    """A library that was built before, and the environment of a compiler that gives just this one."""
+    from keras_gates.kernels import build, operation
+
+    if not operation.available():
+        pytest.skip("this machine has no kernels")
+    library = build.cache_folder() / f"kernels-{build._key()}.so"
+    compiler = tmp_path / "compiler"
+    copies = f'while [ "$1" != -o ]; do last="$1"; shift; done\ncp {library} "$2"\n'
+    compiler.write_text(f"#!/bin/sh\n{copies}")
+    compiler.chmod(0o755)
+    return library, str(compiler)
+
+
+def put(content, folder, name):
+    """A file of the cache that has the right digest."""
+    (folder / name).write_bytes(content + hashlib.sha256(content).digest())
+    (folder / name).chmod(0o600)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def test_a_sound_library_serves_without_a_compiler(built, cache):
+    shutil.copy(built[0], cache)
+    text = output_of(in_process(cache, PATH="", CXX=""))
+    assert "True" in text
+    assert "LOG " not in text
+
+
+@pytest.mark.parametrize("wrong", ["no library", "another library"])
+def test_a_wrong_library_with_the_right_digest_is_built_again(wrong, built, cache):
+    library, compiler = built
+    another = pathlib.Path(np.__file__).parent.glob("**/*.so")
+    put(b"no library" if wrong == "no library" else next(another).read_bytes(), cache, library.name)
+    assert "True" in output_of(in_process(cache, CXX=compiler))
+    assert (cache / library.name).read_bytes().startswith(library.read_bytes())
+
+
+def refusal(cache, monkeypatch, compiler):
+    """What `build.load` says of a cache, with a compiler at hand."""
+    from keras_gates.kernels import build
+
+    monkeypatch.setenv("KERAS_GATES_CACHE", str(cache))
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(build.BuildError) as refused:
+        build.load(lambda path: pytest.fail("built"), lambda path: pytest.fail("loaded"))
+    return str(refused.value)
+
+
+def test_the_lock_is_not_opened_through_a_link(built, cache, monkeypatch, tmp_path):
+    library, compiler = built
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    (cache / library.name).with_suffix(".lock").symlink_to(target)
+    assert "symbolic link" in refusal(cache, monkeypatch, compiler)
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize("writers", [0o020, 0o002])
+@pytest.mark.parametrize("place", ["folder", "library"])
+def test_a_cache_that_others_can_write_to_is_refused(place, writers, built, cache, monkeypatch):
+    library, compiler = built
+    shutil.copy(library, cache)
+    at_risk = cache if place == "folder" else cache / library.name
+    at_risk.chmod(0o700 | writers)
+    assert f"other users can change {at_risk}" in refusal(cache, monkeypatch, compiler)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+@pytest.mark.parametrize("place", ["folder", "library"])
+def test_a_cache_of_another_user_is_refused(place, built, cache, monkeypatch):
+    library, compiler = built
+    shutil.copy(library, cache)
+    at_risk = cache if place == "folder" else cache / library.name
+    os.chown(at_risk, 12345, -1)
+    assert f"other users can change {at_risk}" in refusal(cache, monkeypatch, compiler)
+
+
+def test_a_refused_cache_leaves_the_plain_path(cache):
+    cache.chmod(0o777)
+    text = output_of(in_process(cache))
+    assert text.count("LOG ") == 1
+    assert "other users can change" in text
+    assert "False" in text
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="no g++ here")

@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 
@@ -31,25 +32,32 @@ class BuildError(Exception):
 def load(load_and_test, load_only):
     """The kernels' library, from the cache or built now.
 
+    A sound library is used without a compiler. One that does not load is built again.
+
     Args:
         load_and_test: called with the path of a new library before it enters the cache;
             returns the library, or raises a `BuildError`.
-        load_only: called with the path of a library that has been tested before.
+        load_only: called with the path of a library that has been tested before; returns the library, or
+            raises an `OSError` or an error of TensorFlow.
 
     Raises:
-        BuildError: there is no compiler, or no place to build, or the build or its test failed.
+        BuildError: there is no compiler, or no place to build, or the build or its test failed, or other
+            users can write to the cache.
     """
-    compiler = _compiler()
+    if platform.system() != "Linux":
+        raise BuildError(f"they are built on Linux only, and this is {platform.system()}.")
     try:
         folder = cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / f"kernels-{_key(compiler)}.so"
-        if _is_sound(kept):
-            return load_only(kept)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_what_others_can_change(folder)
+        kept = folder / f"kernels-{_key()}.so"
+        library = _kept_library(kept, load_only)
+        if library is not None:
+            return library
+        compiler = _compiler()
         with _only_one(kept.with_suffix(".lock")):
-            if _is_sound(kept):  # another process built it meanwhile
-                return load_only(kept)
-            return _build(compiler, kept, load_and_test)
+            library = _kept_library(kept, load_only)  # another process may have built it meanwhile
+            return _build(compiler, kept, load_and_test) if library is None else library
     except (OSError, RuntimeError, subprocess.SubprocessError, tf.errors.OpError) as error:
         raise BuildError(f"building them failed ({error}).") from error
 
@@ -63,9 +71,17 @@ def cache_folder():
     return pathlib.Path(home) / "keras_gates"
 
 
+def _refuse_what_others_can_change(path):
+    """A library is code: what another user may have put there must not run here. Root may do all anyway."""
+    found = path.stat()
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise BuildError(
+            f"other users can change {path} (owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}); "
+            "give it to yourself alone (chmod go-w), or set KERAS_GATES_CACHE to a folder of your own."
+        )
+
+
 def _compiler():
-    if platform.system() != "Linux":
-        raise BuildError(f"they are built on Linux only, and this is {platform.system()}.")
     for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
         found = name and shutil.which(name)
         if found:
@@ -73,14 +89,16 @@ def _compiler():
     raise BuildError("no C++ compiler found (looked for $CXX, g++, clang++, c++).")
 
 
-def _key(compiler):
-    """Names everything that a library depends on: sources, flags, compiler, TensorFlow and processor."""
+def _key():
+    """Names what a library must fit: sources, flags, TensorFlow and processor.
+
+    Not the compiler: a library is used where there is none, and one that does not load is built again.
+    """
     digest = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=60).stdout
     about = [*FLAGS, *tf.sysconfig.get_compile_flags(), tf.version.VERSION, tf.version.GIT_VERSION]
-    digest.update(repr(about).encode() + version + _processor().encode())
+    digest.update(repr(about).encode() + _processor().encode())
     return digest.hexdigest()[:32]
 
 
@@ -93,13 +111,19 @@ def _processor():
     return platform.processor()
 
 
-def _is_sound(path):
-    """Whether a kept library is whole: it ends in the digest of what comes before."""
+def _kept_library(path, load_only):
+    """The library in the cache; None if there is none, or it is damaged or does not load."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    _refuse_what_others_can_change(path)
+    data = path.read_bytes()
+    if len(data) <= _DIGEST or hashlib.sha256(data[:-_DIGEST]).digest() != data[-_DIGEST:]:
+        return None
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return False
-    return len(data) > _DIGEST and hashlib.sha256(data[:-_DIGEST]).digest() == data[-_DIGEST:]
+        return load_only(path)
+    except (OSError, tf.errors.OpError) as error:
+        _log.info("%s does not load: %s", path, error)
+        return None
 
 
 @contextlib.contextmanager
@@ -107,9 +131,12 @@ def _only_one(path):
     """Lets one process at a time through. The system lets go of the lock of a process that dies."""
     import fcntl  # not on every system, but on all that get this far
 
-    with open(path, "w") as lock:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _build(compiler, kept, load_and_test):
@@ -119,6 +146,7 @@ def _build(compiler, kept, load_and_test):
         _compile(compiler, pathlib.Path(folder), beside)
         data = beside.read_bytes()
         beside.write_bytes(data + hashlib.sha256(data).digest())
+        beside.chmod(0o644)
         library = load_and_test(beside)
         os.replace(beside, kept)
     return library
@@ -128,24 +156,9 @@ def _compile(compiler, folder, target):
     sources = sorted(SOURCES.glob("*.cc"))
     objects = [folder / f"{source.stem}.o" for source in sources]
     flags = [*FLAGS, *tf.sysconfig.get_compile_flags()]
-    commands = [
-        [compiler, *flags, "-c", str(source), "-o", str(made)]
-        for source, made in zip(sources, objects, strict=True)
-    ]
-    _run_together(commands)
-    _run_together(
-        [
-            [
-                compiler,
-                "-shared",
-                "-pthread",
-                *map(str, objects),
-                "-o",
-                str(target),
-                *tf.sysconfig.get_link_flags(),
-            ]
-        ]
-    )
+    _run_together([[compiler, *flags, "-c", a, "-o", b] for a, b in zip(sources, objects, strict=True)])
+    link_flags = tf.sysconfig.get_link_flags()
+    _run_together([[compiler, "-shared", "-pthread", *objects, "-o", target, *link_flags]])
 
 
 def _run_together(commands):
@@ -163,7 +176,6 @@ def _run_together(commands):
             process.kill()
             process.wait()
     if complaints:
-        errors = [line for line in complaints[0].splitlines() if "error" in line] or complaints[
-            0
-        ].splitlines()
-        raise BuildError(f"the compiler failed ({errors[0] if errors else 'without a word'}).")
+        lines = complaints[0].splitlines()
+        reasons = [line for line in lines if "error" in line] or lines or ["without a word"]
+        raise BuildError(f"the compiler failed ({reasons[0]}).")

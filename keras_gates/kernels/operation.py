@@ -31,15 +31,21 @@ def available():
 
 @functools.cache
 def library():
-    """The module of the two operations. Raises a `BuildError` where there are none."""
+    """The module of the two operations. Raises a `BuildError` if there are none."""
     from keras_gates.kernels import selftest
 
-    def load_and_test(path):
+    def load(path):
         loaded = tf.load_op_library(str(path))
+        if not hasattr(loaded, "keras_gates_backward"):
+            raise OSError("it has no kernels")
+        return loaded
+
+    def load_and_test(path):
+        loaded = load(path)
         selftest.check(loaded, guard())
         return loaded
 
-    return build.load(load_and_test, lambda path: tf.load_op_library(str(path)))
+    return build.load(load_and_test, load)
 
 
 @functools.cache
