@@ -415,18 +415,57 @@ def test_inputs_are_checked():
         forward(**{**arguments, "vector_names": "g", "vectors": tf.zeros((1, 5))})
 
 
+def second_derivatives(layer, x, states, mask, cotangents, when, traced):
+    """The gradient of a function of all first gradients, with respect to x, states and weights."""
+    weights = [variable.value for variable in layer.trainable_variables]
+
+    def differentiate(x, *states):
+        sources = [x, *states, *weights]
+        with tf.GradientTape() as second:
+            second.watch(sources)
+            with tf.GradientTape() as first:
+                first.watch(sources)
+                results = layer(x, initial_state=list(states), mask=mask, training=True)
+                total = sum(tf.reduce_sum(r * c) for r, c in zip(results, cotangents, strict=True))
+            gradients = first.gradient(total, sources, unconnected_gradients="zero")
+            total = sum(tf.reduce_sum(tf.sin(gradient)) for gradient in gradients)
+        return second.gradient(total, sources, unconnected_gradients="zero")
+
+    with keras_gates.use_kernels(when):
+        found = (tf.function(differentiate) if traced else differentiate)(tf.constant(x), *states)
+    return {str(k): gradient.numpy() for k, gradient in enumerate(found)}
+
+
 @needs_kernels
-def test_a_second_derivative_says_what_to_do():
-    layer, (x, *_) = random_layer(CELLS["lstm"], (2, 3, 4, 5, "none", False))
-    x = tf.constant(x)
-    with tf.GradientTape() as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            y = layer(x, training=True)[0]
-        first = inner.gradient(y, x)
-    with pytest.raises(NotImplementedError, match="use_kernels"):
-        outer.gradient(first, x)
+@pytest.mark.parametrize("name", CELLS)
+def test_second_derivatives_are_those_of_the_plain_path(name):
+    layer, question = random_layer(CELLS[name], (3, 4, 5, 6, "holes", False))
+    assert_equal(*(second_derivatives(layer, *question, when, traced=False) for when in ("always", "never")))
+
+
+@needs_kernels
+@pytest.mark.parametrize("return_sequences", [True, False])
+def test_second_derivatives_in_a_function_with_dropout_and_backwards(return_sequences):
+    found = []
+    for when in ("always", "never"):
+        arguments = {"dropout": 0.4, "recurrent_dropout": 0.3, "seed": 7}
+        layer, question = random_layer(
+            CELLS["gru"], (3, 4, 5, 6, "left", True), arguments=arguments, return_sequences=return_sequences,
+            zero_output_for_mask=True,
+        )  # fmt: skip
+        found.append(second_derivatives(layer, *question, when, traced=True))
+    assert_equal(*found)
+
+
+@needs_kernels
+def test_forward_derivatives_are_those_of_the_plain_path():
+    layer, (x, states, mask, _) = random_layer(CELLS["peephole"], (3, 4, 5, 6, "right", False))
+    x, found = tf.constant(x), []
+    for when in ("always", "never"):
+        with keras_gates.use_kernels(when), tf.autodiff.ForwardAccumulator(x, tf.cos(x)) as forward:
+            results = layer(x, initial_state=states, mask=mask, training=True)
+        found.append({str(k): forward.jvp(result).numpy() for k, result in enumerate(results)})
+    assert_equal(*found)
 
 
 def test_use_kernels_takes_three_words():

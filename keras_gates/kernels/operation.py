@@ -5,7 +5,7 @@ import logging
 
 import tensorflow as tf
 
-from keras_gates.kernels import build
+from keras_gates.kernels import build, plain
 from keras_gates.kernels.cells import DEFAULTS, weights_of
 
 _log = logging.getLogger("keras_gates")
@@ -62,6 +62,7 @@ def guard():
 def run(description, layer, sequences, initial_state, mask, training):
     """See `keras_gates.kernels.through`."""
     cell = layer.cell
+    plain.remember(cell, description)
     x = tf.convert_to_tensor(sequences)
     recurrent_mask = None
     if training and cell.dropout:
@@ -97,8 +98,7 @@ def run(description, layer, sequences, initial_state, mask, training):
 @tf.RegisterGradient("KerasGates>Forward")
 def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
     inputs = op.inputs[:_COMMON_INPUTS]
-    attributes = {name: op.get_attr(name) for name in _ATTRIBUTES}
-    attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
+    attributes = _attributes(op)
     outputs, *_, gates, memory = op.outputs
     if not attributes["keep_tape"]:
         # Computed as inference, and differentiated all the same: compute it again, with the tape.
@@ -123,8 +123,27 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
 
 
 @tf.RegisterGradient("KerasGates>Backward")
-def _no_second_gradient(op, *_):
-    raise NotImplementedError(
-        "The fused kernels have no second derivative: call keras_gates.use_kernels('never') before the "
-        "model that needs one is traced."
+def _second_gradient(op, *d_gradients):
+    """By the plain path, which is computed anew and differentiated twice.
+
+    The tape of the forward pass is a function of the other inputs, so it gets no gradient of its own.
+    """
+    x, mask, *weights_and_states, recurrent_mask, _ = op.inputs[:_COMMON_INPUTS]
+    primal, d_results = [x, *weights_and_states], op.inputs[_COMMON_INPUTS + 3 :]
+    with tf.GradientTape() as second:
+        second.watch([*primal, *d_results])
+        with tf.GradientTape() as first:
+            first.watch(primal)
+            results = plain.forward(_attributes(op), x, mask, *weights_and_states, recurrent_mask)
+        gradients = first.gradient(results, primal, d_results, unconnected_gradients="zero")
+    of_primal, of_d_results = tf.nest.pack_sequence_as(
+        (primal, d_results),
+        second.gradient(gradients, [*primal, *d_results], d_gradients, unconnected_gradients="zero"),
     )
+    d_x, *d_weights_and_states = of_primal
+    return [d_x, None, *d_weights_and_states, None, None, None, None, None, *of_d_results]
+
+
+def _attributes(op):
+    found = {name: op.get_attr(name) for name in _ATTRIBUTES}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
