@@ -223,6 +223,122 @@ def test_not_a_number_stays_in_its_row(name):
     assert np.array_equal(np.delete(y, 2, 0), np.delete(clean, 2, 0))
 
 
+def fitted(make, dtype, when):
+    """The weights of a model after a step of training on inputs of a dtype, and its prediction."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 3), dtype=dtype)
+    model = keras.Model(inputs, keras.layers.Dense(1, dtype="float32")(make(inputs)))
+    model.compile("sgd", "mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 2, (4, 6, 3)).astype(dtype), rng.normal(size=(4, 1)).astype("float32")
+    with keras_gates.use_kernels(when):
+        model.fit(x, y, verbose=0)
+        prediction = model.predict(x, verbose=0)
+    return {"prediction": prediction, **{str(k): np.array(w) for k, w in enumerate(model.get_weights())}}
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: keras_gates.RNN(keras_gates.LSTMCell(4, dtype="float32"), dtype="mixed_float16")(x),
+        lambda x: keras_gates.RNN(keras_gates.LSTMCell(4), dtype="float64")(x),
+        lambda x: keras_gates.RNN(keras_gates.LSTMCell(4), dtype="bfloat16")(x),
+        lambda x: keras_gates.RNN(keras_gates.LSTMCell(4), dtype="mixed_float16", autocast=False)(x),
+        lambda x: keras_gates.LSTM(4, autocast=False)(x),
+        lambda x: keras_gates.GRU(4)(keras.ops.one_hot(keras.ops.cast(x[..., 0], "int32"), 3, dtype="int32")),
+    ],
+    ids=["mixed float16", "float64", "bfloat16", "mixed, no autocast", "no autocast", "one-hot int32"],
+)
+def test_layers_of_other_dtypes_train_as_on_the_plain_path(make):
+    assert_equal(*(fitted(make, "float32", when) for when in ("always", "never")))
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", ["int32", "bool", "uint8", "float16"])
+def test_sequences_of_other_dtypes_train_as_on_the_plain_path(dtype):
+    assert_equal(*(fitted(keras_gates.LSTM(4), dtype, when) for when in ("always", "never")))
+
+
+@needs_kernels
+def test_a_policy_of_mixed_precision_around_a_cell_of_single_precision():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        make = lambda x: keras_gates.RNN(keras_gates.LSTMCell(4, dtype="float32"))(x)  # noqa: E731
+        assert_equal(*(fitted(make, "float32", when) for when in ("always", "never")))
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", ["int32", "bool", "float64"])
+def test_eager_calls_on_other_dtypes(dtype):
+    layer, x = keras_gates.LSTM(4), tf.cast(tf.eye(5, 3, batch_shape=[2]), dtype)
+    layer.build(x.shape)
+    found = []
+    for when in ("always", "never"):
+        with keras_gates.use_kernels(when):
+            found.append({"y": layer(x, training=True).numpy()})
+    assert_equal(*found)
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", ["int32", "float32", "uint8"])
+def test_masks_of_other_dtypes(dtype):
+    layer, (x, states, mask, _) = random_layer(CELLS["lstm"], (3, 5, 4, 6, "holes", False))
+    found = []
+    for when in ("always", "never"):
+        with keras_gates.use_kernels(when):
+            results = layer(x, initial_state=states, mask=tf.cast(mask, dtype), training=True)
+        found.append({str(k): result.numpy() for k, result in enumerate(results)})
+    assert_equal(*found)
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "case, traced",
+    [
+        *itertools.product(["one state for all", "one mask for all", "one sequence"], [False, True]),
+        ("no features", False),  # in a function TensorFlow's own loop ends the process
+    ],
+)
+def test_what_broadcasts_gives_the_same_on_both_paths(case, traced):
+    features = 0 if case == "no features" else 4
+    batch = 1 if case == "one sequence" else 3
+    layer = keras_gates.LSTM(6, return_sequences=True, return_state=True)
+    layer.build((None, 5, features))
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(size=(batch, 5, features)), "float32")
+    states = [tf.constant(rng.normal(size=(1 if case == "one state for all" else 3, 6)), "float32")] * 2
+    mask = tf.constant(rng.random((1 if case == "one mask for all" else 3, 5)) < 0.6)
+
+    def call(x):
+        return layer(x, initial_state=states, mask=mask if "mask" in case else None, training=True)
+
+    found = []
+    for when in ("always", "never"):
+        called = tf.function(call, input_signature=[tf.TensorSpec((None, 5, features))]) if traced else call
+        with keras_gates.use_kernels(when):
+            try:
+                found.append({str(k): result.numpy() for k, result in enumerate(called(x))})
+            except Exception as error:  # whatever the plain path says of it
+                found.append(type(error))
+    if isinstance(found[1], dict):
+        assert_equal(*found)
+    else:
+        assert found[0] is found[1]
+
+
+@needs_kernels
+@pytest.mark.parametrize("states", [[(3, 6)], [(3, 6)] * 3, [(3, 5)] * 2], ids=str)
+def test_wrong_states_are_refused_in_the_words_of_the_cell(states):
+    layer = keras_gates.LSTM(6)
+    layer.build((None, 5, 4))
+    with pytest.raises(ValueError, match="LSTMCell"):
+        layer(tf.zeros((3, 5, 4)), initial_state=[tf.zeros(shape) for shape in states], training=True)
+
+
 @needs_kernels
 def test_learned_initial_states_are_trained():
     layer = keras_gates.LSTM(5, learn_initial_state=True)
@@ -300,6 +416,20 @@ def test_fit_evaluate_and_predict_use_the_kernels(monkeypatch):
     assert not calls
 
 
+@needs_kernels
+@pytest.mark.skipif("KERAS_GATES_KERNELS" in os.environ, reason="the environment chooses")
+def test_predict_and_eager_calls_use_the_kernels_by_default(monkeypatch):
+    from keras_gates.kernels import operation
+
+    calls = []
+    run = operation.run
+    monkeypatch.setattr(operation, "run", lambda *a: calls.append(a[-1]) or run(*a))
+    model = keras.Sequential([keras.Input((5, 3)), keras_gates.LSTM(4)])
+    model.predict(np.zeros((2, 5, 3)), verbose=0)
+    model(np.zeros((2, 5, 3)))
+    assert [bool(training) for training in calls] == [False, False]
+
+
 def save_as_keras(model, path):
     model.save(path / "model.keras")
     # A .keras file holds no graph: a process without this package reads what was exported from it.
@@ -359,16 +489,204 @@ def test_a_model_that_drops_out_when_served_is_exported_without_kernels(tmp_path
     assert b"KerasGates" not in (tmp_path / "saved" / "saved_model.pb").read_bytes()
 
 
+def holds_kernels(folder):
+    return b"KerasGates" in (folder / "saved_model.pb").read_bytes()
+
+
+SAYS_NEVER = r'keras_gates.*use_kernels\("never"\)'
+
+
+def traced_in_callbacks(trace):
+    """A model that was fitted, its input, and what `trace(model)` gave in callbacks meanwhile."""
+
+    class Tracing(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.traced = []
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.traced.append(trace(self.model))
+
+        on_predict_batch_end = on_train_batch_end
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((5, 3)), keras_gates.LSTM(4), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, callback = tf.random.normal((4, 5, 3)), Tracing()
+    with keras_gates.use_kernels("always"):
+        model.fit(x, x[:, 0, :1], batch_size=4, verbose=0, callbacks=[callback])
+        model.predict(x, verbose=0, callbacks=[callback])
+    return model, x, callback.traced
+
+
+SEQUENCES = tf.TensorSpec((None, 5, 3), name="x")
+
+
 @needs_kernels
-def test_a_function_that_holds_kernels_is_left_out_of_what_is_saved(tmp_path):
+def test_a_function_traced_for_inference_in_a_callback_is_saved(tmp_path):
+    model, x, traced = traced_in_callbacks(
+        lambda m: tf.function(lambda x: m(x)).get_concrete_function(SEQUENCES)
+    )
+    for k, function in enumerate(traced):
+        folder = tmp_path / str(k)
+        tf.saved_model.save(model, str(folder), signatures=function)
+        assert not holds_kernels(folder)
+        served = tf.saved_model.load(str(folder)).signatures["serving_default"](x=x)
+        assert np.allclose(next(iter(served.values())), function(x), atol=1e-6)
+
+
+@needs_kernels
+def test_a_function_traced_for_training_in_a_callback_is_saved_by_tracing_it_again(tmp_path):
+    def trains(model):
+        module = tf.Module()
+        module.model, module.sample = model, tf.function(lambda x: model(x, training=True))
+        module.sample(tf.zeros((2, 5, 3)))
+        return module
+
+    _, _, modules = traced_in_callbacks(trains)
+    for k, module in enumerate(modules):
+        folder = tmp_path / str(k)
+        assert uses_kernel(module.sample, tf.zeros((2, 5, 3)))
+        tf.saved_model.save(module, str(folder))
+        assert not holds_kernels(folder)
+        assert tf.saved_model.load(str(folder)).sample(tf.zeros((2, 5, 3))).shape == (2, 1)
+
+
+@needs_kernels
+def test_what_keras_traced_is_saved_without_kernels(tmp_path):
+    """Keras' own functions, and one that calls them, put where TensorFlow saves them."""
+    model, x, _ = traced_in_callbacks(lambda model: None)
+    module = tf.Module()
+    module.model, module.predict, module.evaluate = model, model.predict_function, model.test_function
+    module.calls = tf.function(lambda x: module.predict(((x,),)))
+    expected = module.calls(x)
+    assert uses_kernel(module.calls, x)
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    assert not holds_kernels(tmp_path / "saved")
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    assert np.allclose(loaded.calls(x), expected, atol=1e-6)
+    with pytest.raises(ValueError, match=SAYS_NEVER):
+        tf.saved_model.save(module, str(tmp_path / "fails"), signatures=module.calls.get_concrete_function(x))
+
+
+@keras.saving.register_keras_serializable("test")
+class Nested(keras.layers.Layer):
+    """Calls its layer in a function of its own, as it is told or always as in training."""
+
+    def __init__(self, always_trains=False, **kwargs):
+        super().__init__(**kwargs)
+        self.layer, self.always_trains = keras_gates.LSTM(4), always_trains
+
+    def build(self, shape):
+        self.layer.build(shape)
+
+    @tf.function
+    def inner(self, x, training):
+        return self.layer(x, training=training)
+
+    def call(self, x, training=False):
+        return self.inner(x, training or self.always_trains)
+
+
+@needs_kernels
+@pytest.mark.parametrize("always_trains", [False, True])
+@pytest.mark.parametrize("way", SAVES)
+def test_a_function_inside_a_model_is_saved_without_kernels(way, always_trains, tmp_path):
+    model = keras.Sequential([keras.Input((5, 3)), Nested(always_trains), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = tf.random.normal((4, 5, 3))
+    with keras_gates.use_kernels("always"):
+        model.fit(x, x[:, 0, :1], verbose=0)
+        model.evaluate(x, x[:, 0, :1], verbose=0)
+        model.predict(x, verbose=0)
+        SAVES[way](model, tmp_path)
+    assert not holds_kernels(tmp_path / "saved")
+
+
+@needs_kernels
+def test_endpoints_of_the_user(tmp_path):
+    """Of an archive of Keras: one to be traced, one traced for inference, one traced with dropout."""
+    model, x, _ = traced_in_callbacks(lambda model: None)
+    infers, drops = tf.function(lambda x: model(x)), tf.function(lambda x: model(x, training=True))
+    infers(x), drops(x)
+    assert uses_kernel(drops, x)
+
+    def archive():
+        made = keras.export.ExportArchive()
+        made.track(model)
+        made.add_endpoint("sample", lambda x: model(x, training=True), input_signature=[SEQUENCES])
+        made.add_endpoint("infer", infers)
+        return made
+
+    archive().write_out(tmp_path / "saved", verbose=False)
+    assert not holds_kernels(tmp_path / "saved")
+    fails = archive()
+    fails.add_endpoint("drop", drops)
+    with pytest.raises(ValueError, match=SAYS_NEVER):
+        fails.write_out(tmp_path / "fails", verbose=False)
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "inside", ["the function", "a loop", "a branch", "a function it calls", "a gradient"]
+)
+def test_a_concrete_function_with_kernels_is_not_saved(inside, tmp_path):
     module = tf.Module()
     module.layer = keras_gates.LSTM(4)
     module.layer.build((None, 5, 3))
-    module.step = tf.function(lambda x: module.layer(x, training=True))
-    module.step(tf.zeros((2, 5, 3)))
-    assert uses_kernel(module.step, tf.zeros((2, 5, 3)))
-    tf.saved_model.save(module, str(tmp_path / "saved"))
-    assert b"KerasGates" not in (tmp_path / "saved" / "saved_model.pb").read_bytes()
+
+    def sample(x):
+        return module.layer(x, training=True)
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = sample(x)
+        return tape.gradient(y, x)
+
+    def concrete_function():
+        called = tf.function(sample)
+        call = {
+            "the function": sample,
+            "a loop": lambda x: tf.map_fn(lambda k: sample(x), tf.zeros(3)),
+            "a branch": lambda x: tf.cond(x[0, 0, 0] > 0, lambda: sample(x), lambda: sample(2 * x)),
+            "a function it calls": lambda x: called(x),
+            "a gradient": gradient,
+        }[inside]
+        return tf.function(call).get_concrete_function(SEQUENCES)
+
+    concrete = concrete_function()
+    with pytest.raises(ValueError, match=SAYS_NEVER):
+        tf.saved_model.save(module, str(tmp_path / "saved"), signatures=concrete)
+    with pytest.raises(ValueError, match=SAYS_NEVER):
+        tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()
+    with keras_gates.use_kernels("never"):
+        concrete = concrete_function()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=concrete)
+    assert not holds_kernels(tmp_path / "saved")
+
+
+@needs_kernels
+def test_a_model_that_drops_out_when_served_is_converted_without_kernels():
+    inputs = keras.Input((5, 3), batch_size=1)
+    model = keras.Model(
+        inputs, keras_gates.LSTM(4, recurrent_dropout=0.5, unroll=True)(inputs, training=True)
+    )
+    model(tf.zeros((1, 5, 3)))
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    assert b"KerasGates" not in converter.convert()
+
+
+@needs_kernels
+def test_xla_refuses_kernels_traced_before_with_a_word_on_what_to_do():
+    layer = keras_gates.LSTM(4)
+    layer.build((None, 5, 3))
+    traced = tf.function(lambda x: layer(x, training=True)).get_concrete_function(tf.TensorSpec((2, 5, 3)))
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"keras_gates\.use_kernels_never_before_tracing"
+    ):
+        tf.function(lambda x: traced(x), jit_compile=True)(tf.zeros((2, 5, 3)))
 
 
 @needs_kernels

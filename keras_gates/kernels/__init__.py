@@ -13,7 +13,6 @@ from typing import Literal
 
 import keras
 
-from keras_gates.kernels import scope
 from keras_gates.kernels.cells import describe
 
 _CHOICES = ("always", "training", "never")
@@ -26,7 +25,7 @@ def _checked(name, when):
 
 
 _when = _checked(
-    "The environment variable KERAS_GATES_KERNELS", os.environ.get("KERAS_GATES_KERNELS", "training")
+    "The environment variable KERAS_GATES_KERNELS", os.environ.get("KERAS_GATES_KERNELS", "always")
 )
 
 
@@ -47,13 +46,15 @@ def use_kernels(when: Literal["always", "training", "never"]) -> _Choice:
     """Choose when the fused kernels serve, for the whole process and from now on.
 
     Functions that are traced already stay as they are. Whatever is chosen, no saved or exported model
-    contains the kernels: a function traced for export takes the plain path, and a function of your own
-    that holds them is left out of what TensorFlow saves.
+    contains the kernels: TensorFlow traces a `tf.function` anew when it saves it, and then it takes the
+    plain path. A `ConcreteFunction` that holds the kernels cannot be saved or converted: that is an error
+    which says so.
 
     Args:
-        when: `"training"`, where a layer is called with `training=True` (the default);
-            `"always"`, also in inference: when computing eagerly, and in Keras' `evaluate` and `predict`,
-            but not in a `tf.function` of your own, which may be meant for export; or `"never"`.
+        when: `"always"` (the default): when computing eagerly, in Keras' `fit`, `evaluate` and `predict`,
+            and in a `tf.function` of your own that calls a layer with `training=True`; but not where it
+            calls one for inference, since it may be meant for export;
+            `"training"`: of these, only where a layer is called with `training=True`; or `"never"`.
             The environment variable `KERAS_GATES_KERNELS` sets what holds at first.
 
     Returns:
@@ -67,8 +68,8 @@ def use_kernels(when: Literal["always", "training", "never"]) -> _Choice:
     return _Choice(previous)
 
 
-def through(layer, sequences, initial_state, mask, training):
-    """What `layer.inner_loop` returns, computed by the kernels; None where they do not serve.
+def fused_loop(layer, sequences, initial_state, mask, training):
+    """What `layer.inner_loop` returns, computed by the kernels; None where the plain path is to be taken.
 
     Args:
         layer: a `keras_gates.RNN`.
@@ -83,12 +84,29 @@ def through(layer, sequences, initial_state, mask, training):
     if _when == "never" or (_when == "training" and not training) or keras.backend.backend() != "tensorflow":
         return None
     description = describe(layer.cell)
-    if description is None or len(sequences.shape) != 3 or (mask is not None and len(mask.shape) != 2):
+    if description is None or not _serves(layer, sequences, initial_state, mask):
         return None
-    if not scope.allows_kernels(training):
-        return None
-    from keras_gates.kernels import operation
+    from keras_gates.kernels import operation, placement
 
-    if not operation.available():
+    if not placement.allows_kernels(training) or not operation.available():
         return None
+    placement.forbid_saving()
     return operation.run(description, layer, sequences, initial_state, mask, training)
+
+
+def _serves(layer, sequences, initial_state, mask):
+    """Whether the kernels take these tensors: float32 of full shapes, that nothing promotes or broadcasts."""
+    tensors = [sequences, *initial_state]
+    masks = [] if mask is None else [mask]
+    ranks = [len(tensor.shape) for tensor in [*tensors, *masks]]
+    if ranks != [3, *[2] * (len(ranks) - 1)] or 0 in sequences.shape[1:]:
+        return False
+    if layer.compute_dtype != "float32" or any(tensor.dtype != "float32" for tensor in tensors):
+        return False
+    layer.cell.check_states(initial_state)
+    return _same_size([*tensors, *masks], axis=0) and _same_size([sequences, *masks], axis=1)
+
+
+def _same_size(tensors, axis):
+    """Whether an axis has the same size in all of them, as far as shapes tell; others might broadcast."""
+    return len({tensor.shape[axis] for tensor in tensors}) == 1

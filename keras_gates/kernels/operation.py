@@ -5,7 +5,7 @@ import logging
 
 import tensorflow as tf
 
-from keras_gates.kernels import build, plain
+from keras_gates.kernels import build, placement, plain
 from keras_gates.kernels.cells import DEFAULTS, weights_of
 
 _log = logging.getLogger("keras_gates")
@@ -13,6 +13,8 @@ _log = logging.getLogger("keras_gates")
 _ATTRIBUTES = (
     "cell", *DEFAULTS, "keep_tape", "return_sequences", "go_backwards", "zero_output_for_mask", "threads",
 )  # fmt: skip
+# XLA refuses a function that was traced with kernels by the names of their nodes: so these say what to do.
+_NODE_NAME = "fused_kernel.For_XLA_call_keras_gates.use_kernels_never_before_tracing"
 _COMMON_INPUTS = 10  # x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, guard
 
 
@@ -50,17 +52,24 @@ def library():
 
 @functools.cache
 def guard():
-    """A value that TensorFlow does not save, so that no function that holds a kernel is saved either.
+    """A value that every call of a kernel takes, so that no function that holds one is saved or converted.
 
-    TensorFlow would save the operations, and the result would load nowhere but here. A function that
-    captures a variant which no saved object owns is left out of what is saved instead.
+    TensorFlow would write the operations, and the result would load nowhere but here. It refuses to save
+    a function that captures a variant which no saved object owns. To convert a function, it asks for the
+    values of what the function captures: this one's is an error that says what to do.
     """
     with tf.init_scope(), tf.device("CPU:0"):
-        return tf.raw_ops.OptionalNone()
+        value = tf.raw_ops.OptionalNone()
+    value.numpy = _refuse_conversion
+    return value
+
+
+def _refuse_conversion():
+    raise ValueError(f"Unable to convert this function: {placement.UNSAVEABLE}")
 
 
 def run(description, layer, sequences, initial_state, mask, training):
-    """See `keras_gates.kernels.through`."""
+    """See `keras_gates.kernels.fused_loop`."""
     cell = layer.cell
     plain.remember(cell, description)
     x = tf.convert_to_tensor(sequences)
@@ -83,6 +92,7 @@ def run(description, layer, sequences, initial_state, mask, training):
         go_backwards=layer.go_backwards,
         zero_output_for_mask=bool(layer.zero_output_for_mask),
         threads=tf.config.threading.get_intra_op_parallelism_threads(),
+        name=_NODE_NAME,
         **description,
     )
     state_shape = (x.shape[0], cell.units)
@@ -103,7 +113,7 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
     if not attributes["keep_tape"]:
         # Computed as inference, and differentiated all the same: compute it again, with the tape.
         attributes["keep_tape"] = True
-        again = library().keras_gates_forward(*inputs, **attributes)
+        again = library().keras_gates_forward(*inputs, name=_NODE_NAME, **attributes)
         outputs, gates, memory = again.outputs, again.gates, again.memory
     gradients = library().keras_gates_backward(
         *inputs,
@@ -114,6 +124,7 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
         d_last=d_last,
         d_h_out=d_h,
         d_c_out=d_c,
+        name=_NODE_NAME,
         **attributes,
     )
     return [

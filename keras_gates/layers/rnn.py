@@ -33,5 +33,5 @@ class RNN(keras.layers.RNN):
             variable.assign(value)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        fused = kernels.through(self, sequences, initial_state, mask, training)
+        fused = kernels.fused_loop(self, sequences, initial_state, mask, training)
         return super().inner_loop(sequences, initial_state, mask, training) if fused is None else fused
