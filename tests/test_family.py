@@ -91,7 +91,8 @@ def test_depth_gated_of_one_level_is_an_lstm():
     stack, plain = kg.DepthGatedLSTM(5, depth=1), kg.LSTM(5)
     stack.build(x.shape), plain.build(x.shape)
     plain.set_weights(stack.get_weights())
-    np.testing.assert_array_equal(stack(x), plain(x))
+    with kg.use_kernels("never"):  # equal to the last bit: in the same operations
+        np.testing.assert_array_equal(stack(x), plain(x))
 
 
 def test_depth_gates_shut_leave_a_stack_of_lstms():
