@@ -749,8 +749,9 @@ def second_derivatives(layer, x, states, mask, cotangents, when, traced):
             total = sum(tf.reduce_sum(tf.sin(gradient)) for gradient in gradients)
         return second.gradient(total, sources, unconnected_gradients="zero")
 
+    given = [tf.constant(each) for each in (x, *states)]
     with keras_gates.use_kernels(when):
-        found = (tf.function(differentiate) if traced else differentiate)(tf.constant(x), *states)
+        found = (tf.function(differentiate) if traced else differentiate)(*given)
     return {str(k): gradient.numpy() for k, gradient in enumerate(found)}
 
 

@@ -65,6 +65,7 @@ def _equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
             **arguments,
             "units": units,
             "use_bias": True,
+            "dropout_per_gate": False,
             "kernel": kernel,
             "recurrent_kernel": vectors[0] if names == "u" else recurrent_kernel,
             "bias": bias,
