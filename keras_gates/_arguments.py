@@ -36,7 +36,7 @@ def resolve(argument: str, value: Any) -> Any:
     """
     try:
         return _resolver(argument).get(value)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # of half a config Keras raises whatever its parts happen to raise
         kind = argument.rpartition("_")[2]
         raise ValueError(
             f"`{argument}` must be a Keras {kind}: its name, its config or a callable; got {value!r}."
@@ -125,7 +125,7 @@ def deserialize_values(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_from_config(cls, config):
+def make_from_config(cls: type, config: Any) -> Any:
     """`cls(**config)`, the values being deserialized first.
 
     A config may come from a damaged or hostile file: whatever is wrong with it is a ValueError, which Keras
@@ -186,7 +186,7 @@ def _value_error(what):
         raise ValueError(f"{what}: {first_line(error)}") from error
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
     """The first line of an error's message, at most 300 characters, to be quoted in another message."""
     line = str(error).strip().partition("\n")[0][:300]
     is_sentence = " " in line  # the message of a KeyError is the key
