@@ -55,8 +55,9 @@ def told(counts):
 # -- kills
 
 
-def is_partial(path):
-    return path.name.endswith(".partial")
+def partials(folder, writer=""):
+    """The partial folders in a folder, of all processes or of one."""
+    return [path for path in folder.iterdir() if path.match(f".*-{writer}*.partial")]
 
 
 def exporting_for_ever(model, folder):
@@ -79,8 +80,7 @@ def wait_for_writing(child, folder, begun):
     """The time at which a partial folder of a process has appeared, or is gone."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        of_child = [path for path in folder.iterdir() if is_partial(path) and f"-{child}-" in path.name]
-        if bool(of_child) == begun:
+        if bool(partials(folder, f"{child}-")) == begun:
             return time.monotonic()
         time.sleep(0.0005)
     raise TimeoutError(f"The process {child} has not {'begun' if begun else 'ended'} to write in a minute.")
@@ -115,18 +115,22 @@ def kills(options):
         window = seconds_of_writing(model, folder)
         while counts["kills within it"] < options.count:
             child = exporting_for_ever(model, folder)
-            for _ in range(draw.randrange(2)):
+            try:
+                for _ in range(draw.randrange(2)):
+                    wait_for_writing(child, folder, True)
+                    wait_for_writing(child, folder, False)
                 wait_for_writing(child, folder, True)
-                wait_for_writing(child, folder, False)
-            wait_for_writing(child, folder, True)
-            time.sleep(draw.uniform(0, window))
+                time.sleep(draw.uniform(0, window))
+            except TimeoutError:  # a fork that waits for a thread which it has lost
+                counts["forks that came to a stop"] += 1
             end(child)
-            left = list(filter(is_partial, folder.iterdir()))
-            counts["kills within it" if left else "kills after it"] += 1
-            if len(left) > 1:
-                findings.append(f"{len(left)} partial folders are left after a kill")
+            counts["kills within it" if partials(folder, f"{child}-") else "kills after it"] += 1
+            if len(partials(folder)) > 1:
+                findings.append(f"{len(partials(folder))} partial folders are left after a kill")
+            if counts["kills within it"] % 50 == 0:
+                print(f"so far {told(counts)}, {len(findings)} findings", flush=True)
         keras_gates.export(model, folder / "last", ())
-        if any(map(is_partial, folder.iterdir())):
+        if partials(folder):
             findings.append("a partial folder is left after the next export")
         for path in folder.iterdir():
             counts["whole models"] += 1
