@@ -287,7 +287,7 @@ RUNS_CODE = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Po
 def sound_layers():
     cells = [cell(4) for cell in keras_gates.cell_classes().values()]
     wrappers = [keras_gates.ResidualCell(cells[0]), keras_gates.ZoneoutCell(cells[0])]
-    looking = keras_gates.AttentionRNN(keras_gates.AttentionCell(cells[0]))
+    looking = keras_gates.AttentionRNN(keras_gates.BahdanauCell(cells[0]))
     layers = [keras_gates.RNN(cells[:2]), looking, keras_gates.LSTM(4), keras_gates.AttentionPooling(4)]
     return [*cells, *wrappers, *layers]
 
