@@ -137,7 +137,8 @@ def make_from_config(cls: type, config: Any) -> Any:
     """
     if not isinstance(config, dict):
         raise ValueError(f"The config of {cls.__name__} must be a dict; got {type(config).__name__}.")
-    parameters, values = inspect.signature(cls).parameters, {}
+    parameters = inspect.signature(cls).parameters
+    values: dict[str, Any] = {}
     for name, value in config.items():
         with _value_error(f"`{name}` of {cls.__name__} cannot be read from its config"):
             _check_depth(value)

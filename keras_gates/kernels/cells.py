@@ -1,6 +1,7 @@
 """Which cells have kernels, and what the operations need to know of one."""
 
 import numbers
+from collections.abc import Callable
 from functools import partial
 
 import keras
@@ -85,7 +86,7 @@ def _janet(cell):
     return {"cell": "janet", "beta": float(cell.beta)} if isinstance(cell.beta, numbers.Real) else None
 
 
-_DESCRIBED = {
+_DESCRIBED: dict[type[keras.Layer], Callable] = {
     SimpleRNNCell: _named("simple"),
     IndRNNCell: _independent,
     LSTMCell: _lstm,

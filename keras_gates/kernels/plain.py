@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_gates._arguments import arguments_of
 from keras_gates.kernels.cells import DEFAULTS
 
-_CELLS = {}  # from what an operation says of a cell to its class and arguments
+_CELLS: dict[tuple, tuple] = {}  # from what an operation says of a cell to its class and arguments
 
 
 def remember(cell, description):
