@@ -1,4 +1,4 @@
-"""The README's Python, run from top to bottom as a reader would."""
+"""The Python of the README and of the pages in docs, each run from top to bottom as a reader would."""
 
 import re
 from pathlib import Path
@@ -8,20 +8,28 @@ import pytest
 
 from keras_gates import cell_classes
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+# migration.md speaks of models of the reader's, and runtimes.md of a folder exported before.
+PAGES = ["README.md", "docs/attention.md", "docs/cells.md", "docs/inside.md"]
 
 
-def test_every_python_block_runs(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib", reason="the README draws a picture, which needs keras_gates[plots]")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_python_block_runs(page, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="a picture is drawn, which needs keras_gates[plots]")
     monkeypatch.chdir(tmp_path)
-    # the README registers a cell of its own
+    # a page registers a cell of its own
     monkeypatch.setattr("keras_gates.cells.base._CELLS", cell_classes())
-    blocks = re.findall(
-        r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    assert len(blocks) >= 6
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert blocks
     keras.utils.clear_session()  # a reader's layers are the first of their names
-    names = {"__name__": "readme"}
+    names = {"__name__": "page"}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert (tmp_path / "exported" / "saved_model.pb").is_file()
+        exec(compile(block, page, "exec"), names)
+
+
+def test_every_link_of_the_pages_leads_to_a_file():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+        missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+        assert not missing, f"{page.name}: {missing}"
