@@ -24,7 +24,8 @@ def _opening(about):
         "",
         "    import tensorflow as tf",
         "",
-        '    model = tf.saved_model.load("THIS FOLDER").signatures',
+        '    saved = tf.saved_model.load("THIS FOLDER")  # keep it: the variables live as long as it does',
+        "    model = saved.signatures",
         "",
     ]
 
