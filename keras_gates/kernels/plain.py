@@ -31,7 +31,8 @@ def _key(description):
 def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask):
     """The operation's outputs `(outputs, last, h, c)` from its inputs and attributes.
 
-    As in the operation, what the cell or the layer does not have is of shape `(0,)`.
+    As in the operation, `c` holds the states other than h side by side, and what the cell or the layer does
+    not have is of shape `(0,)`.
     """
     cell = _equations(attributes, h.shape[-1], kernel, recurrent_kernel, bias, vectors)
     recur = functools.partial(cell.recur, mask=recurrent_mask if recurrent_mask.shape.rank == 2 else None)
