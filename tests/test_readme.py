@@ -30,6 +30,7 @@ def test_every_python_block_runs(page, tmp_path, monkeypatch):
 
 def test_every_link_of_the_pages_leads_to_a_file():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        links = re.findall(r"\]\(([^)#\s]+)", text)
         missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
         assert not missing, f"{page.name}: {missing}"
