@@ -68,6 +68,7 @@ from keras_gates.layers.pooling import AttentionPooling, MaxPooling, MeanPooling
 from keras_gates.layers.rnn import RNN
 from keras_gates.migration import from_addons, from_keras
 from keras_gates.serving.saved_model import export, load
+from keras_gates.writing import Beam, Greedy, Sampling, write
 
 __all__ = [
     "GRU",
@@ -82,6 +83,7 @@ __all__ = [
     "AttentionPooling",
     "AttentionRNN",
     "BahdanauCell",
+    "Beam",
     "Clockwork",
     "ClockworkCell",
     "CoupledLSTM",
@@ -96,6 +98,7 @@ __all__ = [
     "GRUCell",
     "GatedCell",
     "GeneralAttention",
+    "Greedy",
     "IndRNN",
     "IndRNNCell",
     "JANETCell",
@@ -132,6 +135,7 @@ __all__ = [
     "PeepholeOnlyLSTMCell",
     "ResidualCell",
     "SLSTMCell",
+    "Sampling",
     "SimpleRNN",
     "SimpleRNNCell",
     "WrapperCell",
@@ -146,4 +150,5 @@ __all__ = [
     "load",
     "trace",
     "use_kernels",
+    "write",
 ]

@@ -37,10 +37,11 @@ class AttentionRNN(RNN):
 
     def __init__(self, cell: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(cell, **kwargs)
-        if not self._attentions():
+        if not self.attentions():
             raise ValueError(f"`cell` of AttentionRNN must have an AttentionCell inside; got {self.cell!r}.")
 
-    def _attentions(self):
+    def attentions(self):
+        """What looks at the memory: the attention of each cell that has one."""
         # A method, not a property: Keras would save the layers in a property a second time.
         found = [getattr(cell, "attention", None) for cell in _inside(self.cell)]
         return [attention for attention in found if isinstance(attention, Attention)]
@@ -48,7 +49,7 @@ class AttentionRNN(RNN):
     def build(self, sequences_shape, memory_shape=None, initial_state_shape=None):
         if memory_shape is None:
             raise ValueError("AttentionRNN needs a memory: call it as layer(sequences, memory=memory).")
-        for attention in self._attentions():
+        for attention in self.attentions():
             attention.memory_shape = memory_shape
         super().build(sequences_shape)
 
@@ -65,13 +66,13 @@ class AttentionRNN(RNN):
         memory_mask=None,
         training=False,
     ):
-        for attention in self._attentions():
+        for attention in self.attentions():
             attention.attend_to(memory, memory_mask)
         try:
             mask = sequences_mask if mask is None else mask
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         finally:
-            for attention in self._attentions():
+            for attention in self.attentions():
                 attention.forget()
 
 

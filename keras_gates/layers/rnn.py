@@ -1,6 +1,7 @@
 """The layer that takes a sequence through a cell."""
 
 import keras
+from keras import ops
 
 from keras_gates import kernels
 from keras_gates._arguments import make_from_config
@@ -24,13 +25,25 @@ class RNN(keras.layers.RNN):
         super().build(sequences_shape, initial_state_shape)
         self.input_spec = keras.layers.InputSpec(ndim=len(sequences_shape))
 
-    def reset_state(self):
+    def reset_state(self, rows=None):
+        """Return to the initial states, in all rows of the batch or in some: where a new text begins.
+
+        Args:
+            rows: booleans, shape `(batch,)`: which rows return to them; None for all.
+
+        Raises:
+            ValueError: `rows` has another shape.
+        """
         if self.states is None:
             return
         batch_size = keras.tree.flatten(self.states)[0].shape[0]
+        rows = ops.ones((batch_size,), "bool") if rows is None else ops.convert_to_tensor(rows, "bool")
+        if tuple(rows.shape) != (batch_size,):
+            raise ValueError(f"`rows` must have the shape {(batch_size,)}; got {tuple(rows.shape)}.")
         start = self.get_initial_state(batch_size)
         for variable, value in zip(keras.tree.flatten(self.states), keras.tree.flatten(start), strict=True):
-            variable.assign(value)
+            each = ops.reshape(rows, (-1,) + (1,) * (len(variable.shape) - 1))
+            variable.assign(ops.where(each, value, variable))
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         fused = kernels.fused_loop(self, sequences, initial_state, mask, training)

@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_gates.cells.wrappers import WrapperCell
+from keras_gates.layers.attention import AttentionRNN
 from keras_gates.layers.pooling import pool_step_of
 from keras_gates.layers.rnn import RNN
 
@@ -149,6 +150,7 @@ class Step:
     Args:
         states: the states before the step, by name; a layer whose states are not there starts as it would
             a sequence.
+        prepared: what attentions made of their memories in an earlier step (see `prepared` below).
 
     Attributes:
         before: these states.
@@ -157,10 +159,13 @@ class Step:
             carry, and under a mask the output that a layer repeats.
         gates: what cells report beside their states, by place and name, such as `decoder_alignment`. Where
             the mask hides the step, it has no meaning.
+        prepared: by name, what attentions made of their memories, `Attention.prepare`: as it depends on the
+            memory alone, once is enough for all steps.
     """
 
-    def __init__(self, states):
+    def __init__(self, states, prepared=None):
         self.before = states
+        self.prepared = dict(prepared or {})
         self.start, self.after, self.gates = {}, {}, {}
 
     @contextlib.contextmanager
@@ -172,6 +177,10 @@ class Step:
                 # On a GPU, Bidirectional has a loop of its own that does not reach those of its two layers.
                 stack.enter_context(attributes(layer, inner_loop=loop, use_cudnn=False))
                 stack.enter_context(without_dropout(layer))
+                for k, attention in enumerate(layer.attentions() if isinstance(layer, AttentionRNN) else ()):
+                    name = identifier(place, f"prepared_{k}")
+                    prepare = functools.partial(self.prepare, name, attention)
+                    stack.enter_context(attributes(attention, prepare=prepare))
             for place, layer in poolings.items():
                 pool = functools.partial(self.pool, place, layer)
                 stack.enter_context(attributes(layer, call=pool))
@@ -196,6 +205,15 @@ class Step:
             new_states = [where_step(counts, new, old) for new, old in zip(new_states, states, strict=True)]
         self.after.update(zip(start, new_states, strict=True))
         return output, output[:, None], keras.tree.pack_sequence_as(initial_state, new_states)
+
+    def prepare(self, name, attention, memory):
+        """In place of what an attention makes of its memory: what it made in an earlier step."""
+        if name in self.prepared:
+            return self.prepared[name]
+        made = type(attention).prepare(attention, memory)
+        if made is not memory and not keras.tree.is_nested(made):
+            self.prepared[name] = made
+        return made
 
     def pool(self, place, layer, inputs, mask=None):
         """In place of the call of a layer that pools over time: the only step of `inputs`."""

@@ -69,12 +69,14 @@ class Steps:
         self._before = keras.Model(list(self.context_inputs.values()), entering) if entering else None
         self._mask_names = {name: unused(f"{name}_mask", entering, "_") for name in entering}
         # Only a run tells which tensors carry a mask: a layer may set one that its symbolic call does not.
-        sample = self.context({name: _sample(x, TRIED_SIZE) for name, x in self.context_inputs.items()})
+        sample = self._crossing({name: _sample(x, TRIED_SIZE) for name, x in self.context_inputs.items()})
         self.context_specs = {}
         for name, tensor in entering.items():
             for key in (name, self._mask_names[name]):
                 if key in sample:
                     self.context_specs[key] = _spec(sample[key], tensor.shape)
+        # What attentions make of a memory joins the context when a step has told what that is.
+        self._entering, self._prepared = list(self.context_specs), {}
         given = {
             name: keras.Input(batch_shape=like.shape, dtype=like.dtype, name=name)
             for name, like in self.context_specs.items()
@@ -100,6 +102,15 @@ class Steps:
 
     def context(self, inputs):
         _check_names("The context", inputs, self.context_inputs)
+        context = self._crossing(inputs)
+        if not self._prepared:
+            return context
+        batch_size = ops.shape(next(iter(context.values())))[0]
+        _, made = self._run(self._after, self._first(batch_size), {}, context)
+        return {**context, **{name: made.prepared[name] for name in self._prepared}}
+
+    def _crossing(self, inputs):
+        """What the context inputs give to the steps, masks included."""
         if self._before is None:
             return {}
         given = self._before([inputs[name] for name in self.context_inputs], training=False)
@@ -123,9 +134,13 @@ class Steps:
             ops.expand_dims(ops.convert_to_tensor(inputs[name], x.dtype), 1)
             for name, x in self.inputs.items()
         ]
-        made = Step(states)
+        made = Step(states, {name: context[name] for name in self._prepared if name in context})
         with made.of(self.recurrent, self.poolings):
-            return model([*tensors, *(context[name] for name in self.context_specs)], training=False), made
+            return model([*tensors, *(context[name] for name in self._entering)], training=False), made
+
+    def _first(self, batch_size):
+        """Inputs of a step that is made for what comes of the context alone."""
+        return {name: ops.zeros((batch_size, *x.shape[1:]), x.dtype) for name, x in self.inputs.items()}
 
     def initial_states(self, context, batch_size):
         if batch_size is None and not context:
@@ -138,8 +153,7 @@ class Steps:
         for place, layer in self.recurrent.items():
             states |= named_states(place, layer, layer.get_initial_state(batch_size))
         if self.starts_from_context:
-            first = {name: ops.zeros((batch_size, *x.shape[1:]), x.dtype) for name, x in self.inputs.items()}
-            states |= self.step(first, {}, context)[1].start
+            states |= self.step(self._first(batch_size), {}, context)[1].start
         return states
 
     # -- the proof
@@ -166,6 +180,8 @@ class Steps:
             for name, x in self.whole.outputs.items()
             if name in self.outputs and in_time.get(id(x), True)
         }
+        self._prepared = {name: _spec(x, _open_axes(x)) for name, x in first.prepared.items()}
+        self.context_specs |= self._prepared
         self.carried = {name: _spec(state, (None, *state.shape[1:])) for name, state in last.after.items()}
         self.starts_from_context = any(
             not np.array_equal(ops.convert_to_numpy(start), ops.convert_to_numpy(first.start[name]))
@@ -226,6 +242,12 @@ def _layers_in(call):
 def _spec(tensor, shape):
     """The dtype of a tensor, and as much of the shape as it has axes."""
     return keras.InputSpec(keras.backend.standardize_dtype(tensor.dtype), shape[: len(tensor.shape)])
+
+
+def _open_axes(tensor):
+    """The shape of what was made of a memory, free in the batch and where its positions may be."""
+    rank = len(tensor.shape)
+    return (None,) * (rank - 1) + (tensor.shape[-1],) if rank > 2 else (None,) * rank
 
 
 def _sample(tensor, size):

@@ -3,12 +3,17 @@
 import json
 import os
 import pathlib
+import random
 
 import numpy as np
 import tensorflow as tf
 
 from keras_gates._arguments import first_line
 from keras_gates._files import check_digests
+from keras_gates.writing.written import Written
+
+# What the endpoints that write take beside a context and a prompt.
+OPTIONS = "length", "temperature", "seed"
 
 
 class ServedModel:
@@ -65,6 +70,63 @@ class ServedModel:
     def stream(self, batch_size=1, state=None):
         """A stream that takes sequences bit by bit; see `Stream`. Several at once do not mix."""
         return Stream(self, batch_size, state)
+
+    def write(self, context=None, prompt=None, length=100, temperature=1.0, seed=None):
+        """Let the model write, as it was exported to; see `keras_gates.write`.
+
+        Args:
+            context: the other inputs of the model: a dict by name, or the only one.
+            prompt: strings, where the model has a vocabulary that takes them apart; or tokens, a list of
+                lists, or an array `(batch, time, …)`. It may be left out if the model was exported with
+                `start`.
+            length: how many tokens to write at most.
+            temperature, seed: for a model exported with `Sampling`. Without a seed, another one each time.
+
+        Returns:
+            A `keras_gates.writing.Written`, without `state`.
+        """
+        given = self._begun("write", context, prompt)
+        options = self._options("write", length, temperature, seed)
+        return _as_written(self.signature("write")(**given, **options))
+
+    def write_stream(self, context=None, prompt=None, length=100, temperature=1.0, seed=None):
+        """`write` that yields as it writes: for each step a `Written` of one token; not for a beam search."""
+        given = self._begun("write_begin", context, prompt)
+        options = self._options("write_on", length, temperature, seed) | {"length": tf.constant(1)}
+        return self._written_on(self.signature("write_begin")(**given), options, length)
+
+    def _written_on(self, state, options, length):
+        for _ in range(length):
+            found = self.signature("write_on")(**state, **options)
+            state = {name: found.pop(name) for name in state}
+            written = _as_written(found)
+            yield written
+            if written.stopped.all():
+                return
+
+    def _begun(self, endpoint, context, prompt):
+        """The context and the prompt as tensors by name."""
+        specs = self.signature(endpoint).structured_input_signature[1]
+        named = {k: x for k, x in specs.items() if k not in ("prompt", "prompt_lengths", *OPTIONS)}
+        context = _by_name({} if context is None else context, list(named))
+        given = {name: convert(name, context[name], spec) for name, spec in named.items()}
+        rows = {name: len(x) for name, x in given.items()}
+        given |= _prompted(specs, prompt, next(iter(rows.values()), 1))
+        rows["prompt"] = len(given["prompt"])
+        if len(set(rows.values())) > 1:
+            raise ValueError(f"All must have as many rows; got {rows}.")
+        lengths = given.get("prompt_lengths")
+        if lengths is not None and not self.metadata["write"]["starts"] and not lengths.numpy().all():
+            raise ValueError("Nothing would be heard: give a `prompt` in which no row is empty.")
+        return given
+
+    def _options(self, endpoint, length, temperature, seed):
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise ValueError(f"`length` must be a positive integer; got {length!r}.")
+        seed = random.randrange(2**31) if seed is None else seed
+        specs = self.signature(endpoint).structured_input_signature[1]
+        options = zip(OPTIONS, (length, temperature, seed), strict=True)
+        return {name: convert(name, value, specs[name]) for name, value in options if name in specs}
 
     def signature(self, endpoint):
         """The function of an endpoint, as TensorFlow loads it.
@@ -196,6 +258,33 @@ class Stream:
         if whole.shape.rank == steps[0][name].shape.rank:
             return steps[-1][name]
         return tf.stack([outputs[name] for outputs in steps], axis=1)
+
+
+def _prompted(specs, prompt, rows):
+    """A prompt as tensors: strings, or values filled up with zeros and how many of each row count."""
+    spec = specs["prompt"]
+    if spec.dtype == tf.string:
+        prompt = [""] * rows if prompt is None else [prompt] if isinstance(prompt, str) else prompt
+        return {"prompt": convert("prompt", prompt, spec)}
+    prompt = [[]] * rows if prompt is None else prompt
+    lengths = [len(row) for row in prompt]
+    padded = np.zeros((len(prompt), max(lengths, default=0), *spec.shape[2:]), spec.dtype.as_numpy_dtype)
+    for k, row in enumerate(prompt):
+        if lengths[k]:
+            row = to_tensor("prompt", row, spec.dtype)
+            check_shape("prompt", row, spec.shape[1:])
+            padded[k, : lengths[k]] = row
+    return {"prompt": tf.constant(padded), "prompt_lengths": tf.constant(lengths, tf.int32)}
+
+
+def _as_written(found):
+    """What an endpoint gives, as a `Written`."""
+    found = {name: x.numpy() for name, x in found.items()}
+    places = [name for name in found if name.endswith("_alignment")]
+    alignments = {name.removesuffix("_alignment"): found.pop(name) for name in places}
+    text = found.pop("text", None)
+    text = None if text is None else np.char.decode(text.astype(bytes), "utf-8").tolist()
+    return Written(**found, alignments=alignments, text=text)
 
 
 def _unnamed(outputs):

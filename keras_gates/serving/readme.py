@@ -9,6 +9,7 @@ def readme(about):
             *_serving(about),
             *_stepping(about),
             *_tracing(about),
+            *_writing(about),
             *_training(),
             *_endpoints(about),
         ]
@@ -80,6 +81,39 @@ def _tracing(about):
     ]
 
 
+def _writing(about):
+    write = about["endpoints"].get("write")
+    if write is None:
+        return []
+    is_text = write["inputs"]["prompt"]["dtype"] == "string"
+    prompt = "strings" if is_text else "of whose rows the first prompt_lengths tokens count"
+    empty = "It may be empty." if about["write"]["starts"] else "No row of it may be empty."
+    given = _arguments(write["inputs"]).replace("length=tf.constant(1,", "length=tf.constant(100,")
+    lines = [
+        f"To write ({about['write']['how']}), what it hears first being the prompt, {prompt}.",
+        f"{empty} tokens are zero after the end of a row; lengths are without the token that stops a row;",
+        "scores are log p of what is written:",
+        "",
+        f'    written = model["write"]({given})',
+        "",
+    ]
+    begin = about["endpoints"].get("write_begin")
+    if begin is None:
+        return lines
+    options = {k: x for k, x in write["inputs"].items() if k not in begin["inputs"]}
+    return [
+        *lines,
+        "Piece by piece, the state in and out; with the same seed it is the same text:",
+        "",
+        f'    state = model["write_begin"]({_arguments(begin["inputs"])})',
+        "    for _ in range(5):",
+        f'        written = model["write_on"]({_arguments(options)}, **state)',
+        "        state = {name: written[name] for name in state}",
+        '        tokens = written["tokens"]',
+        "",
+    ]
+
+
 def _training():
     return [
         "To train it further, differentiate an endpoint with respect to its variables, which all endpoints",
@@ -108,8 +142,10 @@ def _arguments(inputs):
 def _example(spec):
     if spec["dtype"] == "string":
         return 'tf.constant(["a text", "another"])'
+    if not spec["shape"]:
+        return f"tf.constant(1, tf.{spec['dtype']})"
     sizes = [size or free for size, free in zip(spec["shape"], [1, *[5] * len(spec["shape"])], strict=False)]
-    return f"tf.zeros({sizes}, tf.{spec['dtype']})"
+    return f"tf.ones({sizes}, tf.{spec['dtype']})"
 
 
 def _shape(spec):

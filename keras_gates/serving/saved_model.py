@@ -16,6 +16,8 @@ from keras_gates._version import __version__
 from keras_gates.opened import NotStepwiseError, Opened, UnreadableModelError
 from keras_gates.opened.places import walk
 from keras_gates.serving.endpoints import step, trace, whole
+from keras_gates.serving.endpoints.write import endpoints as write_endpoints
+from keras_gates.serving.endpoints.write import hand_to_export
 from keras_gates.serving.readme import readme
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def export(
     path: str | PathLike[str],
     endpoints: Iterable[Literal["serve", "step", "trace"]] | None = None,
     metadata: dict[str, Any] | None = None,
+    write: dict[str, Any] | None = None,
 ) -> None:
     """Write a model as a SavedModel for inference.
 
@@ -55,6 +58,14 @@ def export(
             By default all that the model can have: a model that reads the future cannot have `"step"`.
         metadata: what else to tell who loads the model, such as `{"classes": ["negative", "positive"]}`:
             a dict that JSON can hold.
+        write: for a model that writes: a dict of those arguments of `keras_gates.write` that say how, such as
+            `{"over": "said", "start": 1, "stop": 2, "how": keras_gates.Beam(5)}`: some of `over`, `start`,
+            `stop`, `how`, `output`, `head` and `vocabulary`. The folder has the endpoint
+
+            - `"write"`: the other inputs of the model, a prompt and a length to what is written, for
+              `Sampling` with a temperature and a seed, and with the text where there is a vocabulary;
+
+            and, but for a beam search, `"write_begin"` and `"write_on"`, which write piece by piece.
 
     A single input is called `inputs`, several have their names in the model; a single output is `outputs`,
     several have their names in the model.
@@ -81,7 +92,15 @@ def export(
             if endpoints is not None:
                 raise
             absent[name] = str(error)
-    archive, described = _archived(opened.functional, made)
+    resources = [opened.functional]
+    if write is not None:
+        hand, first = hand_to_export(model, write)
+        made |= write_endpoints(hand, first)
+        about["write"] = {"how": type(hand.writer.how).__name__, "starts": first is not None}
+        if hand.tokenizer is not None:
+            hand.tokenizer(["a text"])  # an archive takes what was called before
+            resources.append(hand.tokenizer)
+    archive, described = _archived(resources, made)
     about.update(endpoints=described, absent=absent)
     with written_whole(path, "model") as folder:
         _write_graph(archive, folder)
@@ -103,7 +122,8 @@ def load(path: str | PathLike[str]) -> "ServedModel":
     Returns:
         A `keras_gates.serving.loaded.ServedModel`: called with inputs (NumPy arrays, lists or tensors of
         any dtype that converts without loss of meaning) it gives output tensors; `.trace(inputs)` every
-        gate and state; `.stream()` takes sequences bit by bit and keeps the state.
+        gate and state; `.stream()` takes sequences bit by bit and keeps the state; `.write(…)` and
+        `.write_stream(…)` let a model write that was exported with `write`.
 
     Raises:
         FileNotFoundError: there is no SavedModel at `path`.
@@ -146,12 +166,13 @@ def _check_endpoints(endpoints):
     return tuple(name for name in ENDPOINTS if name == "serve" or name in names)
 
 
-def _archived(model, endpoints):
-    """An archive of the endpoints of a model, and the description of each for `metadata.json`."""
+def _archived(resources, endpoints):
+    """An archive of endpoints that use some layers, and the description of each for `metadata.json`."""
     import tensorflow as tf
 
     archive, described = keras.export.ExportArchive(), {}
-    archive.track(model)
+    for layer in resources:
+        archive.track(layer)
     for name, endpoint in endpoints.items():
         inputs = {key: tf.TensorSpec(like.shape, like.dtype, key) for key, like in endpoint.inputs.items()}
         added = archive.add_endpoint(name, endpoint.function, input_signature=list(inputs.values()))

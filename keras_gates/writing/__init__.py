@@ -1,7 +1,19 @@
 """Models that write: greedy, drawn or by beam search, in any model that hears what it said."""
 
-from keras_gates.writing.api import Written, stream, write
+from keras_gates.writing.api import stream, write
 from keras_gates.writing.heads import Bernoulli, Categorical
 from keras_gates.writing.strategies import Beam, Greedy, Sampling
+from keras_gates.writing.training import teacher_forcing
+from keras_gates.writing.written import Written
 
-__all__ = ["Beam", "Bernoulli", "Categorical", "Greedy", "Sampling", "Written", "stream", "write"]
+__all__ = [
+    "Beam",
+    "Bernoulli",
+    "Categorical",
+    "Greedy",
+    "Sampling",
+    "Written",
+    "stream",
+    "teacher_forcing",
+    "write",
+]

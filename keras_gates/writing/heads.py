@@ -58,11 +58,12 @@ class Categorical:
         if self.top_k is not None or self.top_p is not None:
             kept = log_probs.shape[-1] if self.top_k is None else min(self.top_k, log_probs.shape[-1])
             log_probs, classes = ops.top_k(log_probs, kept)
-        probs = ops.softmax(log_probs)
+        probs = ops.exp(log_probs - ops.max(log_probs, axis=-1, keepdims=True))  # up to a factor
         if self.top_p is not None:
             before = ops.cumsum(probs, axis=-1) - probs
+            enough = self.top_p * ops.sum(probs, axis=-1, keepdims=True)
             # the most probable class always stays
-            is_kept = ops.logical_or(before < self.top_p, ops.arange(probs.shape[-1]) == 0)
+            is_kept = ops.logical_or(before < enough, ops.arange(probs.shape[-1]) == 0)
             probs = ops.where(is_kept, probs, 0)
         position = _inverse_cdf(probs, ops.cast(noise, probs.dtype))
         if classes is None:
@@ -128,12 +129,11 @@ def head_of(layer):
         layer = layer.layer
     if _is_head(layer):
         return layer
-    activation = getattr(layer, "activation", None)
-    if isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax:
+    # what ends a model may be an operation, such as `keras.ops.softmax`, rather than a layer
+    ends = {type(layer).__name__.lower(), getattr(getattr(layer, "activation", None), "__name__", None)}
+    if "softmax" in ends:
         return Categorical(from_logits=False)
-    if activation is keras.activations.sigmoid:
-        return Bernoulli()
-    return Categorical()
+    return Bernoulli() if "sigmoid" in ends else Categorical()
 
 
 def _is_head(layer):

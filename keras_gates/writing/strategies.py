@@ -20,7 +20,8 @@ class Sampling:
         top_k: of classes, draw among the k most probable only.
         top_p: of classes, draw among the fewest that together have this probability, in (0, 1]
             (Holtzman et al. 2020). Temperature applies first, then `top_k`, then `top_p`.
-        seed: a whole number; the same one writes the same, on the same backend. None for another each time.
+        seed: a whole number, 0 or greater, less than 2³¹; the same one writes the same, on the same backend.
+            None for another each time, from Python's `random`, which `keras.utils.set_random_seed` sets.
     """
 
     temperature: float = 1.0
@@ -35,8 +36,9 @@ class Sampling:
             check_size("top_k", self.top_k)
         if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
             raise ValueError(f"`top_p` must be a number greater than 0, at most 1; got {self.top_p!r}.")
-        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int)):
-            raise ValueError(f"`seed` must be a whole number; got {self.seed!r}.")
+        is_whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        if self.seed is not None and not (is_whole and 0 <= self.seed < 2**31):
+            raise ValueError(f"`seed` must be a whole number from 0 to 2**31 - 1; got {self.seed!r}.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def strategy_of(how):
     named = {"greedy": Greedy, "sampling": Sampling, "beam": Beam}
     if isinstance(how, tuple(named.values())):
         return how
-    if how not in named:
+    if not isinstance(how, str) or how not in named:
         raise ValueError(
             "`how` must be 'greedy', 'sampling', 'beam', or a keras_gates.Greedy, Sampling or Beam; "
             f"got {how!r}."

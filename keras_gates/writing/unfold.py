@@ -1,6 +1,6 @@
 """A step repeated, what it gives kept: the loop of writing, on each of Keras' backends.
 
-A step is a function `step(carry, noise) -> (carry, emitted)` of nests of tensors, all with the batch as their
+A step is a function `step(carry, given) -> (carry, emitted)` of nests of tensors, all with the batch as their
 first axis. On TensorFlow the loop is part of the graph, so it can be compiled and exported; on JAX and
 PyTorch it is a loop in Python.
 """
@@ -20,38 +20,35 @@ def uniform(shape, seed, position):
     return keras.random.uniform(shape, seed=(int(seed) * 1_000_003 + int(position)) % 2**31)
 
 
-def unfold(step, carry, length, is_done, noise=lambda t: None):
-    """Repeat a step until `length` or until `is_done(carry)`.
+def unfold(step, carry, length, is_done, given=lambda t: {}):
+    """Repeat a step until `length` or until `is_done(carry)`, but once at least if `length` is not 0.
 
     Args:
         step: as above.
         carry: what the first step takes.
-        length: how many steps at most, a whole number or an int32 scalar.
+        length: how many steps at most, a whole number or an int32 scalar; 0 only for steps that emit nothing.
         is_done: function of a carry: whether all is written, a boolean scalar.
-        noise: function of the number of the step that gives the noise it takes.
+        given: function of the number of the step that gives what it takes beside the carry.
 
     Returns:
         The last carry, and what the steps emitted, with time as the first axis.
     """
     if keras.backend.backend() == "tensorflow":
-        return _unfold_in_graph(step, carry, length, is_done, noise)
+        return _unfold_in_graph(step, carry, length, is_done, given)
     emitted = []
     for t in range(int(length)):
-        if bool(is_done(carry)):
+        if t and bool(is_done(carry)):
             break
-        carry, now = step(carry, noise(t))
+        carry, now = step(carry, given(t))
         emitted.append(now)
-    if emitted:
-        return carry, keras.tree.map_structure(lambda *each: ops.stack(each), *emitted)
-    _, now = step(carry, noise(0))  # nothing was emitted, but its shapes are wanted
-    return carry, keras.tree.map_structure(lambda x: ops.stack([x])[:0], now)
+    return carry, keras.tree.map_structure(lambda *each: ops.stack(each), *emitted) if emitted else {}
 
 
-def _unfold_in_graph(step, carry, length, is_done, noise):
+def _unfold_in_graph(step, carry, length, is_done, given):
     import tensorflow as tf
 
-    # A dry step tells the dtypes and shapes of what is emitted; its values are not used.
-    _, like = step(carry, noise(0))
+    # A dry step tells the dtypes and shapes of what is emitted; its values are not used, so it does not run.
+    _, like = step(carry, given(0))
     start = keras.tree.flatten(carry)
     arrays = [
         tf.TensorArray(x.dtype, size=length, element_shape=[None, *x.shape[1:]])
@@ -59,10 +56,12 @@ def _unfold_in_graph(step, carry, length, is_done, noise):
     ]
 
     def goes_on(t, flat, arrays):
-        return tf.logical_and(t < length, tf.logical_not(is_done(keras.tree.pack_sequence_as(carry, flat))))
+        # what no step has emitted has no shape, so the first step is made even if all is done
+        more = tf.logical_not(is_done(keras.tree.pack_sequence_as(carry, flat)))
+        return tf.logical_and(t < length, tf.logical_or(t == 0, more))
 
     def body(t, flat, arrays):
-        after, emitted = step(keras.tree.pack_sequence_as(carry, flat), noise(t))
+        after, emitted = step(keras.tree.pack_sequence_as(carry, flat), given(t))
         arrays = [a.write(t, x) for a, x in zip(arrays, keras.tree.flatten(emitted), strict=True)]
         flat = [
             tf.ensure_shape(x, _any_batch(old))

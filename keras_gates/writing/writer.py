@@ -5,18 +5,23 @@ import functools
 import keras
 from keras import ops
 
-from keras_gates.layers.stepping import where_step
+from keras_gates.layers.stepping import plain_loops, where_step
+from keras_gates.writing.heads import Categorical
 from keras_gates.writing.strategies import Beam, Sampling
 from keras_gates.writing.unfold import unfold, uniform
 
-# Carried beside the states of the layers: the value that was written last and not yet heard, and how many
-# were written, on which the noise depends.
-PENDING, POSITION = "pending", "position"
+# In the state, beside the context and the states of the layers: the value that was written or given last and
+# is not yet heard; how many were written, on which the noise depends; and whether the row has stopped.
+PENDING, POSITION, DONE = "pending", "position", "done"
 ALIGNMENT = "_alignment"
 
 
 class Writer:
     """Hears a prompt, then chooses value after value and hears each of them.
+
+        state = writer.start(context_inputs, first)
+        state = writer.hear(state, prompt, prompt_lengths)
+        found, state = writer.write(state, length)
 
     Args:
         opened: a `keras_gates.opened.Opened`, split at the input that hears what was written.
@@ -24,32 +29,82 @@ class Writer:
         head: how a value is drawn (see `keras_gates.writing.heads`).
         how: a `Greedy`, `Sampling` or `Beam`.
         stop: the classes that end a text, a tuple of whole numbers; empty if none does.
+
+    Attributes:
+        value: one value that is heard, as `keras.InputSpec`. A class is a whole number, also where the model
+            hears it as a one-hot vector.
+        state: by name, what is carried, as `keras.InputSpec`.
     """
 
     def __init__(self, opened, output, head, how, stop=()):
         self.opened, self.output, self.head, self.how, self.stop = opened, output, head, how, tuple(stop)
-        (self.heard,) = opened.steps.inputs
-        self.noise_size = head.noise_size(opened.whole.outputs[output])
+        steps = opened.steps
+        ((self.heard, value),) = steps.inputs.items()
+        outputs = opened.whole.outputs[output]
+        self.noise_size = head.noise_size(outputs)
+        self.one_hot = isinstance(head, Categorical) and value.shape[1:] == outputs.shape[-1:]
+        self.value = keras.InputSpec("int32", (None,)) if self.one_hot else value
+        self.state = {
+            **steps.context_specs,
+            **steps.carried,
+            PENDING: self.value,
+            POSITION: keras.InputSpec("int32", (None,)),
+            DONE: keras.InputSpec("bool", (None,)),
+        }
         step = self._write_one_each if isinstance(how, Beam) else self._write_one
         self._read_one, self._write_one = map(self._compiled, (self._read_one, step))
 
-    def start(self, context, batch_size):
-        """What is carried before anything is heard, a dict of tensors with the batch as their first axis."""
-        return {
-            **self.opened.initial_states(context, batch_size),
-            POSITION: ops.zeros((batch_size,), "int32"),
-        }
-
-    def run(self, context, carried, prompt, prompt_lengths, length, seed=0, temperature=1.0):
-        """Hear a prompt and write on.
+    def start(self, inputs, first):
+        """The state before anything is heard.
 
         Args:
-            context: what `opened.context` gives.
-            carried: what `start` or an earlier run gives.
-            prompt: what to hear first, after the value that is pending in `carried` if there is one; shape
-                `(batch, time)`, or `(batch, time, …)` for values that are no classes.
-            prompt_lengths: how many values of each row's prompt count, shape `(batch,)`. At least one value
-                is heard.
+            inputs: the inputs of the model that are not written, whole, by name.
+            first: the value that is heard first, `(batch, …)`.
+        """
+        with plain_loops(self.opened.recurrent.values()):
+            context = self.opened.context(inputs)
+        rows = ops.shape(first)[0]
+        return {
+            **context,
+            **self.opened.initial_states(context, rows),
+            PENDING: ops.cast(first, self.value.dtype),
+            POSITION: ops.zeros((rows,), "int32"),
+            DONE: ops.zeros((rows,), "bool"),
+        }
+
+    def hear(self, state, prompt, lengths):
+        """Hear more, after the value that is pending; the last value of each row is pending then.
+
+        Args:
+            state: as `start`, `hear` or `write` gave it.
+            prompt: shape `(batch, time, …)`.
+            lengths: how many values of each row's prompt count, `(batch,)`. A row that has stopped goes on if
+                it is given more to hear.
+
+        Returns:
+            The state.
+        """
+        context, states, (pending, position, done) = self._parted(state)
+        prompt = ops.concatenate([pending[:, None], ops.cast(prompt, pending.dtype)], axis=1)
+        step = functools.partial(self._read_one, context)
+
+        def given(t):
+            return {"value": prompt[:, t], "counts": t < lengths}
+
+        states, _ = unfold(step, states, ops.shape(prompt)[1] - 1, lambda states: False, given)
+        return {
+            **context,
+            **states,
+            PENDING: _at(prompt, lengths),
+            POSITION: position,
+            DONE: ops.logical_and(done, lengths == 0),
+        }
+
+    def write(self, state, length, seed=0, temperature=1.0):
+        """Write on.
+
+        Args:
+            state: as `start`, `hear` or `write` gave it.
             length: how many values to write at most.
             seed, temperature: for `Sampling`.
 
@@ -57,85 +112,79 @@ class Writer:
             A dict of tensors: `tokens`, the values written, `(batch, time, …)`, zeros after the end;
             `lengths`, without the stop token; `scores`; `stopped`, whether a row ended by itself; for each
             layer that attends `PLACE_alignment`, `(batch, time, J)`. For a `Beam` all have an axis `n_best`
-            after the batch; else there is `carried`, a dict.
+            after the batch. And the state after it, None for a `Beam`.
         """
-        carried, pending = self._hear(context, dict(carried), prompt, prompt_lengths)
-        position = carried.pop(POSITION)
+        context, states, (pending, position, done) = self._parted(state)
         if isinstance(self.how, Beam):
-            return self._search(context, carried, pending, length)
+            return self._search(context, states, pending, done, length), None
         rows = ops.shape(pending)[0]
-        noise = lambda t: None  # noqa: E731
-        if isinstance(self.how, Sampling):
-            noise = lambda t: uniform((rows, self.noise_size), seed, position[0] + t)  # noqa: E731
-        carry = {
-            "states": carried,
-            "pending": pending,
-            "position": position,
-            "length": ops.zeros_like(position),
-            "score": ops.zeros((rows,), "float32"),
-            "done": ops.zeros((rows,), "bool"),
-        }
         temperature = ops.convert_to_tensor(temperature, "float32")
-        step = functools.partial(self._write_one, context, temperature)
-        carry, emitted = unfold(step, carry, length, lambda carry: ops.all(carry["done"]), noise)
-        return {
+        step = functools.partial(self._write_one, context)
+
+        def given(t):
+            if not isinstance(self.how, Sampling):
+                return {}
+            noise = uniform((rows, self.noise_size), seed, position[0] + t)
+            return {"noise": noise, "temperature": temperature}
+
+        carry = {
+            "states": states,
+            PENDING: pending,
+            POSITION: position,
+            DONE: done,
+            "length": ops.zeros((rows,), "int32"),
+            "score": ops.zeros((rows,), "float32"),
+        }
+        carry, emitted = unfold(step, carry, length, lambda carry: ops.all(carry[DONE]), given)
+        found = {
             **{name: ops.moveaxis(x, 0, 1) for name, x in emitted.items()},
             "lengths": carry["length"],
             "scores": carry["score"],
-            "stopped": carry["done"],
-            "carried": {**carry["states"], PENDING: carry["pending"], POSITION: carry["position"]},
+            "stopped": carry[DONE],
         }
+        return found, {**context, **carry["states"], **{key: carry[key] for key in (PENDING, POSITION, DONE)}}
 
-    # -- hearing
+    def _parted(self, state):
+        """The context, the states of the layers, and what is carried beside them."""
+        steps = self.opened.steps
+        context, states = (
+            {name: state[name] for name in names} for names in (steps.context_specs, steps.carried)
+        )
+        return context, states, (state[PENDING], state[POSITION], state[DONE])
 
-    def _hear(self, context, carried, prompt, lengths):
-        """Hear all of the prompt but its last value; the states after it, and that value."""
-        if PENDING in carried:
-            pending = carried.pop(PENDING)
-            prompt = ops.concatenate([ops.cast(pending, prompt.dtype)[:, None], prompt], axis=1)
-            lengths = lengths + 1
-        position = carried.pop(POSITION)
-        step = functools.partial(self._read_one, context, {"prompt": prompt, "lengths": lengths})
-        carry = {"states": carried, "t": ops.zeros_like(lengths)}
-        carry, _ = unfold(step, carry, ops.shape(prompt)[1] - 1, lambda carry: False)
-        return {**carry["states"], POSITION: position}, _at(prompt, lengths - 1)
+    # -- one step
 
-    def _read_one(self, context, prompt, carry, noise):
-        t = carry["t"]
-        values = _at(prompt["prompt"], t)
-        _, states = self.opened.step({self.heard: values}, carry["states"], context)
-        counts = t < prompt["lengths"] - 1
-        return {"states": _where(counts, states, carry["states"]), "t": t + 1}, {}
+    def _read_one(self, context, states, given):
+        _, new, _ = self._step(given["value"], states, context)
+        return _where(given["counts"], new, states), {}
 
-    # -- writing
+    def _step(self, value, states, context):
+        """Hear a value: what the model says next, the new states, and the alignments by name."""
+        if self.one_hot:
+            value = ops.one_hot(value, self.opened.steps.inputs[self.heard].shape[-1])
+        outputs, states, gates = self.opened.trace_step({self.heard: value}, states, context)
+        return outputs[self.output], states, {k: v for k, v in gates.items() if k.endswith(ALIGNMENT)}
 
-    def _write_one(self, context, temperature, carry, noise):
-        outputs, states, emitted = self._step(carry["pending"], carry["states"], context)
+    def _write_one(self, context, carry, given):
+        outputs, states, emitted = self._step(carry[PENDING], carry["states"], context)
         if isinstance(self.how, Sampling):
-            value = self.head.draw(outputs, noise, temperature)
+            value = self.head.draw(outputs, given["noise"], given["temperature"])
         else:
             value = self.head.mode(outputs)
-        goes_on = ops.logical_not(carry["done"])
-        score = carry["score"] + ops.where(
-            goes_on, ops.cast(self.head.log_prob(outputs, value), "float32"), 0
-        )
+        goes_on = ops.logical_not(carry[DONE])
+        log_prob = ops.cast(self.head.log_prob(outputs, value), "float32")
         stops = ops.logical_and(goes_on, self._stops(value))
         writes = ops.logical_and(goes_on, ops.logical_not(stops))
         after = {
             "states": _where(goes_on, states, carry["states"]),
-            "pending": where_step(goes_on, value, carry["pending"]),
-            "position": carry["position"] + 1,
+            PENDING: where_step(goes_on, ops.cast(value, carry[PENDING].dtype), carry[PENDING]),
+            POSITION: carry[POSITION] + 1,
+            DONE: ops.logical_or(carry[DONE], stops),
             "length": carry["length"] + ops.cast(writes, "int32"),
-            "score": score,
-            "done": ops.logical_or(carry["done"], stops),
+            "score": carry["score"] + ops.where(goes_on, log_prob, 0),
         }
         emitted["tokens"] = value
         return after, {name: where_step(writes, x, ops.zeros_like(x)) for name, x in emitted.items()}
-
-    def _step(self, value, states, context):
-        """Hear a value: what the model says next, the new states, and the alignments by name."""
-        outputs, states, gates = self.opened.trace_step({self.heard: value}, states, context)
-        return outputs[self.output], states, {k: v for k, v in gates.items() if k.endswith(ALIGNMENT)}
 
     def _stops(self, value):
         stops = ops.zeros(ops.shape(value)[:1], "bool")
@@ -145,40 +194,40 @@ class Writer:
 
     # -- beam search: the rows of `width` hypotheses side by side are one batch
 
-    def _search(self, context, states, pending, length):
+    def _search(self, context, states, pending, done, length):
         width, rows = self.how.width, ops.shape(pending)[0]
         tile = functools.partial(ops.repeat, repeats=width, axis=0)
         alone = ops.broadcast_to(ops.arange(width) == 0, (rows, width))
         carry = {
             "states": keras.tree.map_structure(tile, states),
-            "pending": tile(pending),
+            PENDING: tile(pending),
+            DONE: ops.broadcast_to(done[:, None], (rows, width)),
             # all but one start out impossible: they would be the same
             "log_prob": ops.where(alone, 0.0, -float("inf")),
             "length": ops.zeros((rows, width), "int32"),
-            "done": ops.zeros((rows, width), "bool"),
         }
         context = {name: tile(x) for name, x in context.items()}
-        step = functools.partial(self._write_one, context, None)
-        carry, emitted = unfold(step, carry, length, lambda carry: ops.all(carry["done"]))
+        step = functools.partial(self._write_one, context)
+        carry, emitted = unfold(step, carry, length, lambda carry: ops.all(carry[DONE]))
         best = self.how.n_best
         found = _traced_back(emitted, rows, width)
         return {
             **{name: x[:, :best] for name, x in found.items()},
             "lengths": carry["length"][:, :best],
-            "scores": self._ranked(carry["log_prob"], carry["length"], carry["done"])[:, :best],
-            "stopped": carry["done"][:, :best],
+            "scores": self._ranked(carry["log_prob"], carry["length"], carry[DONE])[:, :best],
+            "stopped": carry[DONE][:, :best],
         }
 
-    def _write_one_each(self, context, temperature, carry, noise):
+    def _write_one_each(self, context, carry, given):
         """One step of every hypothesis; those that go on best take the places of the others."""
-        outputs, states, alignments = self._step(carry["pending"], carry["states"], context)
-        rows, width = ops.shape(carry["done"])[0], self.how.width
+        outputs, states, alignments = self._step(carry[PENDING], carry["states"], context)
+        rows, width = ops.shape(carry[DONE])[0], self.how.width
         log_probs = ops.cast(self.head.log_probs(outputs), "float32")
         classes = log_probs.shape[-1]
         log_probs = ops.reshape(log_probs, (rows, width, classes))
         # what is done stays as it is: one candidate, in the place of the first class
         stays = ops.where(ops.arange(classes) == 0, 0.0, -float("inf"))
-        done = carry["done"][..., None]
+        done = carry[DONE][..., None]
         candidates = carry["log_prob"][..., None] + ops.where(done, stays, log_probs)
         ranked = self._ranked(candidates, carry["length"][..., None], done, more=1)
         _, chosen = ops.top_k(ops.reshape(ranked, (rows, width * classes)), width)
@@ -187,20 +236,20 @@ class Writer:
         def of_parent(x):
             return ops.take_along_axis(x, parent, axis=1)
 
-        was_done = of_parent(carry["done"])
+        was_done = of_parent(carry[DONE])
         stops = ops.logical_and(ops.logical_not(was_done), self._stops_each(token))
         writes = ops.logical_not(ops.logical_or(was_done, stops))
-        flat_parent = ops.reshape(parent + ops.arange(rows)[:, None] * width, (-1,))
+        flat_parent = ops.reshape(parent + ops.arange(rows, dtype=parent.dtype)[:, None] * width, (-1,))
         flat_goes_on = ops.reshape(ops.logical_not(was_done), (-1,))
-        old_pending = ops.take(carry["pending"], flat_parent, axis=0)
+        old_pending = ops.take(carry[PENDING], flat_parent, axis=0)
         after = {
             "states": keras.tree.map_structure(lambda x: ops.take(x, flat_parent, axis=0), states),
-            "pending": ops.where(
+            PENDING: ops.where(
                 flat_goes_on, ops.cast(ops.reshape(token, (-1,)), old_pending.dtype), old_pending
             ),
             "log_prob": ops.take_along_axis(ops.reshape(candidates, (rows, width * classes)), chosen, axis=1),
             "length": of_parent(carry["length"]) + ops.cast(writes, "int32"),
-            "done": ops.logical_or(was_done, stops),
+            DONE: ops.logical_or(was_done, stops),
         }
         emitted = {"tokens": ops.where(writes, token, 0), "parent": parent}
         for name, x in alignments.items():
@@ -222,7 +271,7 @@ class Writer:
     # -- compilation
 
     def _compiled(self, step):
-        """The step, compiled on JAX, without gradients on PyTorch; on TensorFlow all of `run` is compiled."""
+        """The step, compiled on JAX, without gradients on PyTorch; TensorFlow compiles the whole loop."""
         backend = keras.backend.backend()
         if backend == "jax":
             return _jitted(self.opened.model, step)
