@@ -1,4 +1,4 @@
-"""What a cell looks at while it steps: attention over a memory, and the cells that use it."""
+"""Attention over a memory, and the cells that use it in every step."""
 
 from keras_gates.attention.base import Attention
 from keras_gates.attention.cells import AttentionCell, BahdanauCell, LuongCell

@@ -1,4 +1,4 @@
-"""Attention: an object that knows a memory, looks at it, and says where it looked."""
+"""Attention: a layer that holds a memory and reduces it to one vector for each query."""
 
 import keras
 from keras import ops
@@ -7,14 +7,14 @@ from keras_gates._arguments import Configured, fresh
 
 
 class Attention(Configured, keras.layers.Layer):
-    """Base of every attention.
+    """Base class of all attentions.
 
-    A cell holds one as its attribute `attention`. `keras_gates.AttentionRNN` gives it the memory before the
-    first step of a sequence (`attend_to`) and takes it away after the last (`forget`); in between, the cell
-    asks it in every step (`look`).
+    A cell holds one as its attribute `attention`. `keras_gates.AttentionRNN` sets its memory before the first
+    step of a sequence (`attend_to`) and removes it after the last (`forget`); in between, the cell calls
+    `look` in every step.
 
-    A subclass writes `look`; `prepare`, if something depends on the memory alone; `build`, if it has weights;
-    and `seen_size`, if what it sees is not as wide as the memory.
+    A subclass implements `look`; `prepare`, if something depends on the memory alone; `build`, if it has
+    weights; and `seen_size`, if the vector that it returns is not as wide as the memory.
 
     Args:
         **kwargs: of `keras.layers.Layer`.
@@ -22,9 +22,9 @@ class Attention(Configured, keras.layers.Layer):
     Attributes:
         memory_shape: the shape of the memory, `(batch, positions, size)`. It must be known when the weights
             are created: `AttentionRNN` sets it.
-        memory: the memory that it looks at, or None. Zero where the mask is false.
+        memory: the memory that it attends to, or None. Zero where the mask is false.
         memory_mask: None, or boolean, shape `(batch, positions)`: false at padding.
-        prepared: what `prepare` made of the memory.
+        prepared: what `prepare` returned for the memory.
     """
 
     def __init__(self, **kwargs):
@@ -36,7 +36,7 @@ class Attention(Configured, keras.layers.Layer):
         """Create the weights.
 
         Raises:
-            ValueError: `memory_shape` is None: nothing has said which memory there will be.
+            ValueError: `memory_shape` is None: the shape of the memory is not known yet.
         """
         if memory_shape is None:
             raise self._without_memory()
@@ -44,47 +44,47 @@ class Attention(Configured, keras.layers.Layer):
 
     @property
     def seen_size(self):
-        """The width of what is seen; a ValueError if nothing has said which memory there will be."""
+        """The width of the vector that `look` returns; a ValueError if `memory_shape` is not known yet."""
         if self.memory_shape is None:
             raise self._without_memory()
         return self.memory_shape[-1]
 
     def add_kernel(self, name, shape):
-        """Add a weight that starts as `kernel_initializer` says."""
+        """Add a weight that is initialised by `kernel_initializer`."""
         return self.add_weight(shape=shape, name=name, initializer=fresh(self.kernel_initializer))
 
     # -- the memory
 
     def attend_to(self, memory, mask=None):
-        """Take a memory, and a mask `(batch, positions)`, false at padding. It holds until `forget`."""
+        """Set the memory, and its mask `(batch, positions)`, false at padding, until `forget` is called."""
         memory = ops.cast(memory, self.compute_dtype)
         if mask is not None:
             mask = ops.cast(mask, "bool")
-            memory = ops.where(mask[..., None], memory, 0)  # or a NaN in the padding would reach the sum
+            memory = ops.where(mask[..., None], memory, 0)  # else a NaN in the padding would reach the sum
         self.memory, self.memory_mask = memory, mask
         self.prepared = self.prepare(memory)
 
     def forget(self):
-        """Let the memory go."""
+        """Release the memory."""
         self.memory = self.memory_mask = self.prepared = None
 
     def prepare(self, memory):
-        """What `look` needs of the memory alone: computed once for all steps."""
+        """What `look` needs that depends only on the memory: computed once for all steps."""
         return memory
 
     def look(self, query, training=False):
-        """Look at the memory.
+        """Attend to the memory.
 
         Args:
             query: shape `(batch, size)`.
-            training: whether what applies in training only does.
+            training: whether behaviour that is specific to training applies.
 
         Returns:
-            What is seen, shape `(batch, seen_size)`, and the alignment, which says where it looked, shape
-            `(batch, positions)`.
+            The vector that was seen (the context vector), shape `(batch, seen_size)`, and the alignment, the
+            weight of each position, shape `(batch, positions)`.
 
         Raises:
-            ValueError: there is no memory.
+            ValueError: no memory is set.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `look`.")
 

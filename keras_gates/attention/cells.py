@@ -1,4 +1,4 @@
-"""Cells that look at a memory in each step."""
+"""Cells that attend to a memory in each step."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -15,20 +15,20 @@ Score: TypeAlias = Literal["additive", "dot", "general"]
 
 
 class AttentionCell(WrapperCell):
-    """Base of the cells that look at a memory: the cell inside hears the input and one vector more.
+    """Base of the cells that attend to a memory: the wrapped cell receives the input and an added vector.
 
     The memory and its mask are given for a whole sequence at once, by `keras_gates.AttentionRNN`. A subclass
-    says how wide the query and the added vector are, and writes its step; among the gates of the step is
-    `alignment`: where the attention looked, shape `(batch, positions)`.
+    defines the widths of the query and of the added vector, and its step; the gates of the step include
+    `alignment`: the weights of the positions, shape `(batch, positions)`.
 
     Args:
-        cell: the cell inside. Its inputs are x and the added vector, side by side.
-        attention: what looks at the memory: an `Attention`, or the name of one with its default arguments,
+        cell: the wrapped cell. Its inputs are x and the added vector, concatenated.
+        attention: an `Attention` over the memory, or the name of one with its default arguments,
             `"additive"`, `"dot"` or `"general"`.
         **kwargs: as in `WrapperCell`.
 
     Raises:
-        ValueError: the attention is unknown, or there is no memory to look at.
+        ValueError: the attention is unknown, or no memory is set.
     """
 
     def __init__(self, cell: keras.layers.Layer, attention: Attention | Score, **kwargs: Any) -> None:
@@ -47,12 +47,12 @@ class AttentionCell(WrapperCell):
 
     @property
     def query_size(self):
-        """The width of what the cell looks with."""
+        """The width of the query."""
         raise NotImplementedError(f"{type(self).__name__} must define `query_size`.")
 
     @property
     def added_size(self):
-        """The width of the vector that joins the input."""
+        """The width of the vector that is concatenated to the input."""
         raise NotImplementedError(f"{type(self).__name__} must define `added_size`.")
 
     def build(self, input_shape):
@@ -63,7 +63,7 @@ class AttentionCell(WrapperCell):
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: features})
 
     def join(self, inputs, added):
-        """The inputs of the cell inside."""
+        """The inputs of the wrapped cell."""
         return ops.concatenate([inputs, ops.cast(added, inputs.dtype)], axis=-1)
 
     def get_dropout_mask(self, step_input):
@@ -73,9 +73,9 @@ class AttentionCell(WrapperCell):
 
 @register()
 class BahdanauCell(AttentionCell):
-    r"""A cell that looks with its state h, then steps with what it saw.
+    r"""A cell that attends with its state h as the query, then steps with the vector that was seen.
 
-        a = Σ_j α_j m_j, seen with the query h        h', s' = cell([x, a], s)
+        a = Σ_j α_j m_j, with the query h        h', s' = cell([x, a], s)
 
     Args:
         cell, attention, **kwargs: as in `AttentionCell`.
@@ -109,17 +109,17 @@ class BahdanauCell(AttentionCell):
 
 @register()
 class LuongCell(AttentionCell):
-    r"""A cell that steps with what it saw last, then looks with its new output.
+    r"""A cell that steps with its last attentional vector, then attends with its new output as the query.
 
         y, s' = cell([x, a], s)
-        a' = tanh(W_a [Σ_j α_j m_j, y]), seen with the query y
+        a' = tanh(W_a [Σ_j α_j m_j, y]), with the query y
 
-    The attentional vector a is the output, and one more state. W_a is the weight `attention_kernel`.
+    The attentional vector a is the output, and an additional state. W_a is the weight `attention_kernel`.
 
     Args:
         cell, attention, **kwargs: as in `AttentionCell`.
-        units: size of a; by default the size of the output of the cell inside.
-        kernel_initializer: how W_a starts.
+        units: size of a; by default the size of the output of the wrapped cell.
+        kernel_initializer: initializer of W_a.
 
     Raises:
         ValueError: as in `AttentionCell`.

@@ -13,7 +13,8 @@ from keras_gates.cells.base import register
 def align(scores, mask=None):
     """Softmax of the scores over the last axis, exactly zero where the mask is false.
 
-    At least in float32, whatever the dtype of the scores. Where the mask lets nothing through, all are zero.
+    Computed in float32 or wider, whatever the dtype of the scores. Where the mask hides every position, all
+    weights are zero.
     """
     scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
     if mask is None:
@@ -27,18 +28,18 @@ class ScoredAttention(Attention):
 
         e_j = score(q, m_j)        α = softmax(e)        seen = Σ_j α_j m_j
 
-    Soft attention takes the sum over all positions. Hard attention takes one: drawn from α in training,
-    where the gradient passes as if α had been taken (straight-through estimator, Bengio et al. 2013, instead
-    of the REINFORCE of Xu et al. 2015), the most probable at inference.
+    Soft attention takes the sum over all positions. Hard attention takes a single position: in training one
+    drawn from α, with the gradient of α itself (straight-through estimator, Bengio et al. 2013, instead of
+    the REINFORCE of Xu et al. 2015); at inference the most probable one.
 
-    The alignment is α, or one at the position taken and zero elsewhere. Masked positions have exactly zero; a
-    memory whose positions are all masked is seen as zeros.
+    The alignment is α, or with hard attention one at the chosen position and zero elsewhere. It is exactly
+    zero at masked positions; if all positions are masked, the result is zeros.
 
-    A subclass writes `score`.
+    A subclass implements `score`.
 
     Args:
-        hard: whether one position is taken instead of the sum.
-        seed: seed of the draws of hard attention. With the JAX backend, these need
+        hard: whether to take one position instead of the sum.
+        seed: seed of the random draws of hard attention. With the JAX backend, these need
             `AttentionRNN(…, unroll=True)`, as in `ZoneoutCell`.
         **kwargs: of `keras.layers.Layer`.
     """
@@ -50,7 +51,7 @@ class ScoredAttention(Attention):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def score(self, query, keys):
-        """The scores, `(batch, positions)`, of a query `(batch, size)`; `keys` is what `prepare` made."""
+        """The scores, `(batch, positions)`, of a query `(batch, size)`; `keys` is what `prepare` returned."""
         raise NotImplementedError(f"{type(self).__name__} must define `score`.")
 
     def look(self, query, training=False):
@@ -88,7 +89,7 @@ class AdditiveAttention(ScoredAttention):
 
     Args:
         units: size of the sum inside tanh; by default the size of the query.
-        kernel_initializer: how the weights start.
+        kernel_initializer: initializer of the weights.
         hard, seed, **kwargs: as in `ScoredAttention`.
     """
 
@@ -120,7 +121,7 @@ class AdditiveAttention(ScoredAttention):
 
 @register()
 class DotAttention(ScoredAttention):
-    r"""The score is a product: e_j = q · m_j. Query and memory must be of one width.
+    r"""The score is a dot product: e_j = q · m_j. Query and memory must have the same width.
 
     Args:
         hard, seed, **kwargs: as in `ScoredAttention`.
@@ -145,10 +146,10 @@ class DotAttention(ScoredAttention):
 
 @register()
 class GeneralAttention(ScoredAttention):
-    r"""The score is a product with a matrix between: e_j = q · W_m m_j. W_m is the weight `memory_kernel`.
+    r"""The score is a bilinear product: e_j = q · W_m m_j. W_m is the weight `memory_kernel`.
 
     Args:
-        kernel_initializer: how W_m starts.
+        kernel_initializer: initializer of W_m.
         hard, seed, **kwargs: as in `ScoredAttention`.
     """
 

@@ -1,4 +1,4 @@
-"""The cells: each is its equations, on the base `GatedCell`."""
+"""The cells: each defines its equations, on the base class `GatedCell`."""
 
 from keras_gates.cells.base import GatedCell, register
 

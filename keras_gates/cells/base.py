@@ -1,4 +1,4 @@
-"""GatedCell: everything a gated recurrent cell is, apart from its equations."""
+"""GatedCell: everything that gated recurrent cells have in common, apart from their equations."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -56,12 +56,12 @@ def check_units_alone_by_position(name: str, positional: Sequence[Any], named: d
 
 
 def cell_classes() -> dict[str, type["GatedCell"]]:
-    """Every cell of the package: a new dict from its short name (as the experiments take it) to its class."""
+    """All registered cells: a new dict from short name (which the experiments take) to class."""
     return dict(sorted(_CELLS.items(), key=lambda entry: entry[0].lower()))
 
 
 def _find_dropout_protocol():
-    """The class by which stock `keras.layers.RNN` knows a cell whose dropout masks it must hold over time.
+    """The class by which `keras.layers.RNN` recognises a cell whose dropout masks it must hold over time.
 
     Keras draws the masks of a sequence before its loop, and clears them after it, only for cells
     derived from this class, which it does not export. Every cell of Keras inherits it, so it is
@@ -81,25 +81,25 @@ DropoutRNNCell: Any = _find_dropout_protocol()
 
 
 class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
-    r"""Base of every cell: weights, the two matrix products, dropout, initial states and config.
+    r"""Base class of all cells: weights, the two matrix products, dropout, initial states and config.
 
     A subclass declares
 
     - `gates`: the names of its pre-activations, in the order in which the kernels hold them;
-    - `states`: the names of what it carries from step to step; its output is the first;
+    - `states`: the names of its states; the first is its output;
     - `remember`: the gate that keeps memory, whose bias starts at one (`unit_forget_bias`);
-    - `without`: arguments of this base that it has no use for;
+    - `without`: arguments of this base class that do not apply to it;
     - `source`: the paper its equations come from
 
-    and writes `step`, which is its equations. Cells work in `keras.layers.RNN`,
+    and implements `step`, its equations. Cells work in `keras.layers.RNN`,
     `keras.layers.StackedRNNCells` and `keras_gates.RNN`.
 
     Args:
         units: number of units, a positive integer.
-        activation: the squashing φ of the candidate and the output.
+        activation: φ, the activation of the candidate and the output.
         recurrent_activation: σ, the activation of the gates.
         use_bias: whether the pre-activations have a bias.
-        kernel_initializer, recurrent_initializer, bias_initializer: how the weights start.
+        kernel_initializer, recurrent_initializer, bias_initializer: initializers of the weights.
         unit_forget_bias: whether the bias of the gate that keeps memory starts at one
             (Jozefowicz et al. 2015).
         kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on the weights.
@@ -109,10 +109,10 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
             gates, in [0, 1). The masks of both are drawn once per sequence and held over time
             (Gal & Ghahramani 2016, A theoretically grounded application of dropout in recurrent neural
             networks).
-        dropout_per_gate: whether each gate has masks of its own, for the input and for the state (the paper's
-            "untied weights"; Keras' LSTM and GRU with `recurrent_dropout` do so), or all gates have the
-            same (its "tied weights", the default). With it, a sequence does not run in the fused kernels.
-        learn_initial_state: whether the states before the first step are trained (from zero)
+        dropout_per_gate: whether each gate has its own masks, for the input and for the state (the paper's
+            "untied weights"; Keras' LSTM and GRU with `recurrent_dropout` do so), or all gates share
+            them (its "tied weights", the default). With it, dropout does not run in the fused kernels.
+        learn_initial_state: whether the states before the first step are trainable (initially zero)
             rather than zero.
         seed: seed of the dropout masks.
         **kwargs: of `keras.layers.Layer`: `name`, `dtype`, `trainable`. Keras' `implementation` is accepted
@@ -120,16 +120,16 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
 
     Call arguments:
         inputs: the inputs of one step, shape `(batch, features)`.
-        states: the states before the step, a list of tensors of shape `(batch, units)`; of a cell with one
-            state also that tensor itself.
+        states: the states before the step, a list of tensors of shape `(batch, units)`; for a cell with one
+            state also the tensor itself.
         training: whether dropout applies.
 
     Returns:
-        The output of the step, shape `(batch, units)`, and the states after it, in the form in which those
-        before it were given.
+        The output of the step, shape `(batch, units)`, and the states after it, as a list or a tensor like
+        the given states.
 
     Raises:
-        TypeError: `units` is no integer, or an argument is unknown.
+        TypeError: `units` is not an integer, or an argument is unknown.
         ValueError: an argument is out of its range, the inputs are not of rank 2, or the number of
             states is wrong.
     """
@@ -139,15 +139,15 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
     remember: str | None = None
     without: tuple[str, ...] = ()
     source: str = ""
-    # Keras' cells draw the seed of their masks after those of their initializers, but for the simple cell.
-    # It matters where a global seed is set: in Keras' order, our weights start as those of Keras.
+    # Keras' cells draw the seed of their masks after those of their initializers, except for the simple cell.
+    # The order matters under a global seed: in Keras' order, our initial weights equal those of Keras.
     draws_mask_seed_first: bool = False
 
     def __new__(cls, *args, **kwargs):
         check_units_alone_by_position(cls.__name__, args, kwargs)
         for name in cls.without:
             if name in kwargs:
-                raise TypeError(f"{cls.__name__} takes no `{name}`: its equations have no use for it.")
+                raise TypeError(f"{cls.__name__} takes no `{name}`: its equations do not use it.")
         return super().__new__(cls, *args, **kwargs)
 
     def __init__(
@@ -197,7 +197,7 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         self.recurrent_dropout = check_rate("recurrent_dropout", recurrent_dropout)
         self.dropout_per_gate = dropout_per_gate
         if dropout_per_gate:
-            self.dropout_mask_count = len(self.gates)  # Keras draws so many masks, in a list
+            self.dropout_mask_count = len(self.gates)  # the number of masks that Keras draws, in a list
         self.learn_initial_state = learn_initial_state
         if not self.draws_mask_seed_first:
             self.seed_generator = keras.random.SeedGenerator(seed)
@@ -242,7 +242,7 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         self.build_own(features)
 
     def build_own(self, features):
-        """Add the cell's own weights, between the bias and the learned initial states."""
+        """Add the cell's own weights, after the bias and before the learned initial states."""
 
     @property
     def recurrent_gates(self):
@@ -272,7 +272,7 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         return self.add_weight(
             shape=shape,
             name=name,
-            # The kernels start as those of Keras' cells, also under a global seed.
+            # The kernels are initialised as in Keras' cells, also under a global seed.
             initializer=initializer if name in ("kernel", "recurrent_kernel") else fresh(initializer),
             regularizer=getattr(self, f"{kind}_regularizer"),
             constraint=getattr(self, f"{kind}_constraint"),
@@ -288,7 +288,7 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         )
 
     def _initial_bias(self, shape, dtype=None):
-        """As Keras' LSTM draws it: ones for the gate that keeps memory, a draw each before and after it."""
+        """As in Keras' LSTM: ones for the gate that keeps memory, one draw each for the parts around it."""
         if self.remember is None or not self.unit_forget_bias:
             return self.bias_initializer(shape, dtype=dtype)
         start = self.gates.index(self.remember) * self.units
@@ -300,20 +300,20 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
     # -- one step
 
     def project(self, inputs, mask=None):
-        """W x + b for all gates, `(..., features)` to `(..., gates·units)`; the same at every time.
+        """W x + b for all gates, `(..., features)` to `(..., gates·units)`; the same at every step.
 
         Args:
             inputs: x, shape `(..., features)`.
-            mask: of input dropout, from `get_dropout_mask`: one mask, or a list of one for each gate.
+            mask: the input dropout mask, from `get_dropout_mask`: one, or a list of one for each gate.
         """
         x = self.product(inputs, self.kernel, mask)
         return x if self.bias is None else x + self.bias
 
     def recur(self, h, *gates, mask=None):
-        """U h for the named gates, neighbours in kernel order, or for all of them.
+        """U h for the named gates, which must be adjacent in kernel order, or for all of them.
 
-        From `(batch, units)` to `(batch, gates·units)`. `mask` is of recurrent dropout, from
-        `get_recurrent_dropout_mask`: one mask, or a list of one for each gate of the cell.
+        From `(batch, units)` to `(batch, gates·units)`. `mask` is the recurrent dropout mask, from
+        `get_recurrent_dropout_mask`: one, or a list of one for each gate of the cell.
         """
         kernel = self.recurrent_kernel
         if gates:
@@ -325,9 +325,10 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         return self.product(h, kernel, mask)
 
     def product(self, inputs, kernel, mask=None):
-        """The matrix product of what `mask` leaves of the inputs with a kernel of one block per gate.
+        """The matrix product of the masked inputs with a kernel that has one block per gate.
 
-        One product for all gates, unless each has its own mask: a product for each takes about twice as long.
+        One product for all gates, unless each has its own mask: one product per gate takes about twice as
+        long.
         """
         if mask is None:
             return ops.matmul(inputs, kernel)
@@ -366,7 +367,7 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
     def check_states(self, states):
         if len(states) != len(self.states):
             raise ValueError(
-                f"{type(self).__name__} carries {len(self.states)} state(s), {', '.join(self.states)}; "
+                f"{type(self).__name__} has {len(self.states)} state(s), {', '.join(self.states)}; "
                 f"got {len(states)}."
             )
         for name, size, state in zip(self.states, self.state_size, states, strict=True):
@@ -389,13 +390,13 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
     # -- between sequences
 
     def get_initial_state(self, batch_size=None):
-        """The list of states before the first step: zeros, or what was learned."""
+        """The list of states before the first step: zeros, or the learned values."""
         zeros = [ops.zeros((batch_size, size), dtype=self.compute_dtype) for size in self.state_size]
         if not self.learn_initial_state:
             return zeros
         if not self.built:
             raise ValueError(
-                f"{type(self).__name__} learns its initial state: build it before asking for that state."
+                f"{type(self).__name__} learns its initial state: build it before calling get_initial_state."
             )
         return [
             zero + ops.cast(self.initial_states[name], zero.dtype) if name in self.initial_states else zero

@@ -27,8 +27,8 @@ class ClockworkCell(GatedCell):
     takes as long as a `SimpleRNNCell`, or a little longer; the paper's saving would need one product per
     module. Every module updates in the first step, t = 0.
 
-    The states are h and the clock t, shape `(batch, 1)`: each sequence of a batch counts the steps that
-    its mask lets through. A trace has n, and `tick`: one where a unit updates, zero where it keeps its state.
+    The states are h and the clock t, shape `(batch, 1)`: each sequence of a batch counts its own unmasked
+    steps. A trace has n, and `tick`: one where a unit updates, zero where it keeps its state.
 
     Args:
         periods: the period of each module in steps, strictly increasing positive integers. The units are
@@ -59,8 +59,8 @@ class ClockworkCell(GatedCell):
         self.cycle = math.lcm(*self.periods)
         if self.cycle > _COUNTS_TO[self.compute_dtype]:
             raise ValueError(
-                f"`periods` must repeat after at most {_COUNTS_TO[self.compute_dtype]} steps, as far as "
-                f"{self.compute_dtype} counts; {self.periods} repeat after {self.cycle}."
+                f"`periods` must repeat after at most {_COUNTS_TO[self.compute_dtype]} steps, the largest "
+                f"count that {self.compute_dtype} represents; {self.periods} repeat after {self.cycle}."
             )
         self.period_of_unit = np.sort(np.resize(self.periods, self.units)).astype("int32")
         self.state_size = [self.units, 1]
@@ -70,7 +70,7 @@ class ClockworkCell(GatedCell):
         return ("h",)
 
     def recur(self, h, *gates, mask=None):
-        hears = self.period_of_unit[:, None] >= self.period_of_unit  # rows: from, columns: to
+        hears = self.period_of_unit[:, None] >= self.period_of_unit  # [from unit, to unit]
         return ops.matmul(h if mask is None else h * mask, self.recurrent_kernel * ops.cast(hears, h.dtype))
 
     def step(self, x, states, recur):

@@ -1,4 +1,4 @@
-"""A stack of LSTM layers whose memories are joined by gates."""
+"""A stack of LSTM layers whose memories are connected by gates."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from keras_gates.cells.lstm import LSTMCell
 
 
 class UpperLevel(LSTMCell):
-    r"""A level of a depth-gated stack, above the first: an LSTM that also takes in the memory below it.
+    r"""A level of a depth-gated stack above the first: an LSTM that also receives the memory below it.
 
         d = σ(W_d x + w_q ⊙ c + w_l ⊙ c_below' + b_d)
         c' = f ⊙ c + i ⊙ g + d ⊙ c_below'
 
     Its states before a step are h, c and c_below', which it only reads; after it, h and c. w_q and
-    w_l are the weights `depth_own` and `depth_below`. Arguments as `LSTMCell`.
+    w_l are the weights `depth_own` and `depth_below`. Arguments as in `LSTMCell`.
     """
 
     gates, states = ("i", "f", "g", "o", "d"), ("h", "c", "below")
@@ -60,7 +60,7 @@ class DepthGatedLSTMCell(LSTMCell):
 
     Args:
         depth: the number of levels, from 1 to 1000. `depth=1` is an `LSTMCell`.
-        dropout: as in `GatedCell`, on the way into each level.
+        dropout: as in `GatedCell`, applied to the input of each level.
         units, **kwargs: as in `GatedCell`.
     """
 
@@ -116,7 +116,7 @@ class DepthGatedLSTMCell(LSTMCell):
             gates |= {f"{name}{k}": gate for name, gate in level_gates.items()}
         return output, carried, gates
 
-    # The masks of all levels are drawn before Keras' loop over time, when it asks for those of the stack.
+    # The masks of all levels are drawn before Keras' loop over time, when Keras requests those of the stack.
 
     def get_recurrent_dropout_mask(self, step_input):
         for level in self.levels[1:]:

@@ -16,7 +16,7 @@ class GRUCell(GatedCell):
         h' = u ⊙ h + (1 − u) ⊙ n                       update="keep"
         h' = (1 − u) ⊙ h + u ⊙ n                       update="write" (Chung et al. 2014)
 
-    Weights as those of `keras.layers.GRUCell`; with `reset_after` the bias has the shape
+    The weights are those of `keras.layers.GRUCell`; with `reset_after` the bias has the shape
     `(2, 3·units)`, for W x and for U h.
 
     Args:
@@ -80,7 +80,7 @@ class MinimalGatedCell(GatedCell):
         h' = (1 − f) ⊙ h + f ⊙ n
 
     That is a `GRUCell(reset_after=False, update="write")` whose gates u and r are the same f.
-    Arguments as `GatedCell`.
+    Arguments as in `GatedCell`.
     """
 
     gates, states = ("f", "n"), ("h",)

@@ -1,4 +1,4 @@
-"""IndRNN: each unit's recurrence is its own state alone."""
+"""IndRNN: each unit is recurrent only on its own state."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ class IndRNNCell(SimpleRNNCell):
 
     Args:
         activation: φ, `relu` as in the paper by default.
-        recurrent_initializer: how u starts; uniform in [0, 1] by default. The paper bounds |u| for long
-            sequences with ReLU: a constraint, if wanted, is `recurrent_constraint`.
+        recurrent_initializer: initializer of u; uniform in [0, 1] by default. For long sequences with ReLU,
+            the paper bounds |u|: pass a `recurrent_constraint` for that.
         units, **kwargs: as in `GatedCell`.
     """
 

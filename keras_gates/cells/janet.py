@@ -1,4 +1,4 @@
-"""JANET: an LSTM with the forget gate alone."""
+"""JANET: an LSTM with only a forget gate."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from keras_gates.cells.base import GatedCell, register
 
 @register("janet")
 class JANETCell(GatedCell):
-    r"""Just another network: an LSTM with the forget gate alone.
+    r"""Just another network: an LSTM with only a forget gate.
 
         s = W_f x + U_f h + b_f
         f = σ(s)        i = 1 − σ(s − β)
@@ -17,7 +17,7 @@ class JANETCell(GatedCell):
     The memory is the output.
 
     Args:
-        beta: β; the larger, the wider the input gate is open beyond 1 − f. Zero couples them: i = 1 − f.
+        beta: β; the larger it is, the more the input gate exceeds 1 − f. Zero couples them: i = 1 − f.
         units, **kwargs: as in `GatedCell`.
     """
 

@@ -16,11 +16,11 @@ SOURCE = "Ba, Kiros & Hinton 2016, Layer normalization"
 
 
 class LayerNormCell(GatedCell):
-    """What the layer-normalised cells share: gains, one for each column of what they normalise.
+    """What the layer-normalised cells share: gains, one for each normalised column.
 
         LN(a; γ) = γ ⊙ (a − mean a) / √(var a + ε)
 
-    The bias is the shift of a normalised product: the paper's β are one with it.
+    The bias is the shift of a normalised product: it includes the paper's β.
 
     Args:
         gamma_initializer, gamma_regularizer, gamma_constraint: for the gains γ.
@@ -60,9 +60,10 @@ class LayerNormSimpleRNNCell(LayerNormCell, SimpleRNNCell):
 
         h' = φ(LN(W x + U h; γ) + b)
 
-    The gain γ is the weight `gamma`. As `tfa.rnn.LayerNormSimpleRNNCell`, with ε 1e-3 for its 1e-5.
+    The gain γ is the weight `gamma`. As `tfa.rnn.LayerNormSimpleRNNCell`, with a default ε of 1e-3 instead of
+    1e-5.
 
-    Arguments as `LayerNormCell`.
+    Arguments as in `LayerNormCell`.
     """
 
     source = SOURCE
@@ -88,12 +89,12 @@ class LayerNormLSTMCell(LayerNormCell, LSTMCell):
         c' = f ⊙ c + i ⊙ g
         h' = o ⊙ φ(LN(c'; γ_c) + β_c)
 
-    LN takes all gates together. The weights γ_x, γ_h, γ_c, β_c are `kernel_gamma`, `recurrent_gamma`,
+    LN normalises all gates together. The weights γ_x, γ_h, γ_c, β_c are `kernel_gamma`, `recurrent_gamma`,
     `state_gamma`, `state_beta`.
 
     Args:
-        carry: `"plain"`, the memory carried on is c', as in the paper; `"normalized"`, it is what the
-            output sees, LN(c'; γ_c) + β_c, as in `tfa.rnn.LayerNormLSTMCell`.
+        carry: the memory that is passed to the next step: `"plain"`, c', as in the paper; or `"normalized"`,
+            what the output sees, LN(c'; γ_c) + β_c, as in `tfa.rnn.LayerNormLSTMCell`.
         units, **kwargs: as in `LayerNormCell`.
     """
 
@@ -138,7 +139,7 @@ class LayerNormGRUCell(LayerNormCell, GRUCell):
         n = φ(LN(W_n x; γ_x) + b + r ⊙ (LN(U_n h; γ_h) + b_U))
         h' = u ⊙ h + (1 − u) ⊙ n        or as `update` says
 
-    LN takes u and r together and n by itself, as in the paper; in all else the cell is a
+    LN normalises u and r together and n separately, as in the paper; otherwise the cell is a
     `GRUCell(reset_after=True)`. The weights γ_x, γ_h are `kernel_gamma`, `recurrent_gamma`. The paper's
     z says how much to write: `update="write"`.
 
@@ -155,7 +156,7 @@ class LayerNormGRUCell(LayerNormCell, GRUCell):
         self.recurrent_gamma = self.add_gain("recurrent_gamma", 3 * self.units)
 
     def normalize(self, a, gamma):
-        """LN over u and r, and over n."""
+        """LN over u and r together, and over n separately."""
         gates = 2 * self.units
         return ops.concatenate(
             [

@@ -1,4 +1,4 @@
-"""Long short-term memory and the cells next to it."""
+"""Long short-term memory and its closest variants."""
 
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -18,7 +18,7 @@ class LSTMCell(GatedCell):
         c' = f ⊙ c + i ⊙ g
         h' = o ⊙ φ(c')
 
-    Weights as those of `keras.layers.LSTMCell`. Arguments as `GatedCell`.
+    The weights are those of `keras.layers.LSTMCell`. Arguments as in `GatedCell`.
     """
 
     gates, states, remember = ("i", "f", "g", "o"), ("h", "c"), "f"
@@ -48,13 +48,13 @@ class PeepholeLSTMCell(LSTMCell):
         h' = o ⊙ φ(c')
 
     Args:
-        peepholes: which gates see the memory, any subset of i, f, o; all the cell has by default.
+        peepholes: which gates see the memory, any subset of i, f, o; by default all that the cell has.
         peephole: `"diagonal"`, a unit's gates see its own memory (p is a vector), or `"full"`, every
             memory: P c with a square matrix, σ(W·[c, h, x] + b) in the concatenated form of Olah 2015.
         output_peephole: whether the output gate sees the `"current"` memory c' or the `"previous"` c.
         peephole_initializer, peephole_regularizer, peephole_constraint: for the peephole weights
             `peephole_i`, `peephole_f`, `peephole_o`, of shape `(units,)` or `(units, units)`. Zeros
-            at first: the cell starts as an `LSTMCell` and learns how much to look.
+            by default: the cell starts as an `LSTMCell` and learns how much its gates see.
         units, **kwargs: as in `GatedCell`.
     """
 
@@ -114,11 +114,11 @@ class PeepholeLSTMCell(LSTMCell):
         return self.recurrent_activation(a[name] + seen)
 
     def squash_candidate(self, g):
-        """φ on the way into the memory."""
+        """φ of the candidate, before it is added to the memory."""
         return self.activation(g)
 
     def squash_memory(self, c):
-        """φ on the way out of the memory."""
+        """φ of the memory, before the output gate."""
         return self.activation(c)
 
     def step(self, x, states, recur):

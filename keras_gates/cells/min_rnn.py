@@ -1,4 +1,4 @@
-"""minGRU and minLSTM: gates that see the input alone."""
+"""minGRU and minLSTM: gates that depend only on the input."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras import ops
 from keras_gates._arguments import Activation
 from keras_gates.cells.base import GatedCell, register
 
-# What a cell without recurrent weights has no use for.
+# Arguments that do not apply to a cell without recurrent weights.
 _OF_RECURRENCE = (
     "recurrent_initializer",
     "recurrent_regularizer",
@@ -18,10 +18,10 @@ _OF_RECURRENCE = (
 
 
 class UnrecurrentCell(GatedCell):
-    """Base of the cells whose gates see the input alone, so that h' is linear in h.
+    """Base of the cells whose gates depend only on the input, so that h' is linear in h.
 
-    There is no `recurrent_kernel`. Whatever the gates say, a whole sequence could be had by a parallel scan;
-    this package takes it step by step.
+    There is no `recurrent_kernel`. A whole sequence could be computed by a parallel scan; this package
+    computes it step by step.
     """
 
     states = ("h",)
@@ -34,7 +34,7 @@ class UnrecurrentCell(GatedCell):
 
 @register("min-gru")
 class MinGRUCell(UnrecurrentCell):
-    r"""minGRU: a GRU whose gate and candidate do not see its past.
+    r"""minGRU: a GRU whose gate and candidate do not depend on its state.
 
         u = σ(W_u x + b_u)
         n = φ(W_n x + b_n)
@@ -43,7 +43,7 @@ class MinGRUCell(UnrecurrentCell):
     Args:
         activation: φ, linear by default. The paper's logarithmic form takes a positive φ:
             x + 1/2 where x ≥ 0, else σ(x).
-        units, **kwargs: as in `GatedCell`, without what concerns recurrent weights.
+        units, **kwargs: as in `GatedCell`, without those for recurrent weights.
     """
 
     gates = ("u", "n")
@@ -64,7 +64,7 @@ class MinGRUCell(UnrecurrentCell):
 
 @register("min-lstm")
 class MinLSTMCell(UnrecurrentCell):
-    r"""minLSTM: an LSTM whose gates do not see its past and share out one.
+    r"""minLSTM: an LSTM whose gates do not depend on its state and sum to one.
 
         i = σ(W_i x + b_i)        f likewise
         g = φ(W_g x + b_g)
@@ -72,11 +72,11 @@ class MinLSTMCell(UnrecurrentCell):
 
     The memory is the output. The gates that are traced are those normalised to sum to one: i / (f + i),
     f / (f + i). Where σ is the sigmoid they are computed from log σ(k) = −softplus(−k), as in the paper's
-    appendix, f / (f + i) = σ(log f − log i): gates that are both shut still have a ratio.
+    appendix, f / (f + i) = σ(log f − log i): this is defined even where both gates are shut.
 
     Args:
         activation: φ, linear by default, as in `MinGRUCell`.
-        units, **kwargs: as in `GatedCell`, without what concerns recurrent weights.
+        units, **kwargs: as in `GatedCell`, without those for recurrent weights.
     """
 
     gates, remember = ("i", "f", "g"), "f"

@@ -1,4 +1,4 @@
-"""The LSTMs of "LSTM: A search space odyssey": vanilla, and eight cells that each depart in one thing.
+"""The LSTMs of "LSTM: A search space odyssey": vanilla, and eight variants that each differ in one respect.
 
 Greff, Srivastava, Koutník, Steunebrink & Schmidhuber 2017, IEEE TNNLS 28 (10). Vanilla (V) is
 `PeepholeLSTMCell`, and NP is `LSTMCell`.
@@ -15,7 +15,7 @@ from keras_gates.cells.lstm import CoupledLSTMCell, PeepholeLSTMCell
 
 @register("NIG")
 class NoInputGateLSTMCell(PeepholeLSTMCell):
-    r"""Vanilla LSTM without input gate (NIG): i = 1. Arguments as `PeepholeLSTMCell`."""
+    r"""Vanilla LSTM without input gate (NIG): i = 1. Arguments as in `PeepholeLSTMCell`."""
 
     gates = ("f", "g", "o")
     source = "Greff et al. 2017, LSTM: A search space odyssey"
@@ -23,7 +23,7 @@ class NoInputGateLSTMCell(PeepholeLSTMCell):
 
 @register("NFG")
 class NoForgetGateLSTMCell(PeepholeLSTMCell):
-    r"""Vanilla LSTM without forget gate (NFG): f = 1. Arguments as `PeepholeLSTMCell`."""
+    r"""Vanilla LSTM without forget gate (NFG): f = 1. Arguments as in `PeepholeLSTMCell`."""
 
     gates, remember = ("i", "g", "o"), None
     without = ("unit_forget_bias",)
@@ -32,7 +32,7 @@ class NoForgetGateLSTMCell(PeepholeLSTMCell):
 
 @register("NOG")
 class NoOutputGateLSTMCell(PeepholeLSTMCell):
-    r"""Vanilla LSTM without output gate (NOG): o = 1. Arguments as `PeepholeLSTMCell`."""
+    r"""Vanilla LSTM without output gate (NOG): o = 1. Arguments as in `PeepholeLSTMCell`."""
 
     gates = ("i", "f", "g")
     source = "Greff et al. 2017, LSTM: A search space odyssey"
@@ -42,7 +42,7 @@ class NoOutputGateLSTMCell(PeepholeLSTMCell):
 class NoInputActivationLSTMCell(PeepholeLSTMCell):
     r"""Vanilla LSTM without input activation (NIAF): g = W_g x + U_g h + b_g.
 
-    Arguments as `PeepholeLSTMCell`.
+    Arguments as in `PeepholeLSTMCell`.
     """
 
     source = "Greff et al. 2017, LSTM: A search space odyssey"
@@ -53,7 +53,7 @@ class NoInputActivationLSTMCell(PeepholeLSTMCell):
 
 @register("NOAF")
 class NoOutputActivationLSTMCell(PeepholeLSTMCell):
-    r"""Vanilla LSTM without output activation (NOAF): h' = o ⊙ c'. Arguments as `PeepholeLSTMCell`."""
+    r"""Vanilla LSTM without output activation (NOAF): h' = o ⊙ c'. Arguments as in `PeepholeLSTMCell`."""
 
     source = "Greff et al. 2017, LSTM: A search space odyssey"
 
@@ -65,7 +65,7 @@ class NoOutputActivationLSTMCell(PeepholeLSTMCell):
 class CoupledPeepholeLSTMCell(CoupledLSTMCell):
     r"""Vanilla LSTM with coupled input and forget gates (CIFG): i = 1 − f.
 
-    A `CoupledLSTMCell` that has its peepholes from the start.
+    A `CoupledLSTMCell` that has peepholes by default.
     """
 
     def __init__(self, units: int, *, peepholes: Iterable[str] | None = None, **kwargs: Any) -> None:
@@ -74,13 +74,13 @@ class CoupledPeepholeLSTMCell(CoupledLSTMCell):
 
 @register("FGR")
 class FullGateRecurrenceLSTMCell(PeepholeLSTMCell):
-    r"""Vanilla LSTM with full gate recurrence (FGR): i, f, o also depend on the i, f, o of the step before.
+    r"""Vanilla LSTM with full gate recurrence (FGR): i, f, o also depend on the previous i, f, o.
 
         i = σ(W_i x + U_i h + p_i ⊙ c + b_i + R_ii i + R_fi f + R_oi o)        f, o likewise
 
     So the gates are states too. The nine matrices are the blocks of one weight, `gate_kernel`, shape
-    `(3·units, 3·units)`: rows from i, f, o before, columns to i, f, o. Its initializer is that of the
-    recurrent kernel. Arguments as `PeepholeLSTMCell`.
+    `(3·units, 3·units)`: rows for the previous i, f, o, columns for the new ones. Its initializer is that of
+    the recurrent kernel. Arguments as in `PeepholeLSTMCell`.
     """
 
     states = ("h", "c", "i", "f", "o")

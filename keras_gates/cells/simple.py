@@ -5,12 +5,12 @@ from keras_gates.cells.base import GatedCell, register
 
 @register("simple")
 class SimpleRNNCell(GatedCell):
-    r"""The simple recurrent cell, with which gated ones are compared.
+    r"""The simple recurrent cell, the baseline for gated ones.
 
         h' = φ(W x + U h + b)
 
-    Reports n = h'. Weights as those of `keras.layers.SimpleRNNCell`. Arguments as `GatedCell`,
-    without those of gates.
+    A trace has n = h'. The weights are those of `keras.layers.SimpleRNNCell`. Arguments as in `GatedCell`,
+    without those for gates.
     """
 
     gates, states = ("n",), ("h",)

@@ -1,4 +1,4 @@
-"""sLSTM: exponential gates, held in range by a running maximum."""
+"""sLSTM: exponential gates, kept in range by a running maximum."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from keras_gates._arguments import check_choice
 from keras_gates.cells.base import register
 from keras_gates.cells.lstm import LSTMCell
 
-# The logarithm of an empty memory: exp of it is zero, and float16 can still hold it.
+# The logarithm of an empty memory: its exponential is zero, and float16 can represent it.
 NOTHING_YET = -1e4
 
 
@@ -25,11 +25,11 @@ class SLSTMCell(LSTMCell):
         h' = o ⊙ c' / n'
 
     c and n are those of the paper times exp(−m). At first h, c and n are zero and m is so low that the
-    first step forgets it, whatever its gates: from then on n ≥ 1. The paper's several heads (U in
-    diagonal blocks) are one here. A trace has i and f as stabilised, at most one.
+    first step forgets it, whatever its gates: from then on n ≥ 1. There is one head; the paper's several
+    heads (a block-diagonal U) are not implemented. A trace has the stabilised i and f, which are at most one.
 
     Args:
-        forget: what makes f, `"sigmoid"` or `"exponential"`.
+        forget: the activation of f, `"sigmoid"` or `"exponential"`.
         recurrent_activation: σ of the output gate.
         units, **kwargs: as in `GatedCell`.
     """

@@ -1,4 +1,4 @@
-"""Cells that wrap another cell and add to it."""
+"""Cells that wrap another cell and extend it."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def check_cell(argument, cell):
     if not is_cell or isinstance(cell, (keras.layers.RNN, keras.layers.StackedRNNCells)):
         raise TypeError(
             f"`{argument}` must be one recurrent cell, such as LSTMCell(64) "
-            f"(of a stack, wrap each cell; of a layer, its cell); got {cell!r}."
+            f"(for a stack, wrap each cell; for a layer, wrap its cell); got {cell!r}."
         )
     return cell
 
@@ -38,30 +38,30 @@ def sizes_of(cell):
 
 
 class WrapperCell(Configured, DropoutRNNCell, keras.layers.Layer):
-    """Base of the cells that wrap another: it does what the cell inside does.
+    """Base of the cells that wrap another cell: by itself, it does what the wrapped cell does.
 
     It works wherever a cell does (`keras.layers.RNN`, `StackedRNNCells`, `Bidirectional`, another
-    wrapper): states, initial states, also learned ones, and dropout masks, held over time, are those of
-    the cell inside.
-    A subclass changes `call_with_gates`; one that carries states of its own appends them to `states`,
+    wrapper): states, initial states (learned ones too) and dropout masks (held over time) are those of
+    the wrapped cell.
+    A subclass overrides `call_with_gates`; one with states of its own appends them to `states`,
     `state_size` and `get_initial_state`.
 
     Args:
-        cell: the cell inside: one of this package, of Keras, or of your own.
-        **kwargs: of `keras.layers.Layer`. `dtype` is that of the cell inside by default.
+        cell: the wrapped cell: one of this package, of Keras, or of your own.
+        **kwargs: of `keras.layers.Layer`. `dtype` is that of the wrapped cell by default.
 
     Call arguments:
         inputs: the inputs of one step, shape `(batch, features)`.
-        states: the states before the step, a list of tensors of shape `(batch, size)`; of a cell with one
-            state also that tensor itself.
-        training: whether it is a step of training, with dropout and the like.
+        states: the states before the step, a list of tensors of shape `(batch, size)`; for a cell with
+            one state also the tensor itself.
+        training: whether behaviour that is specific to training, such as dropout, applies.
 
     Returns:
-        The output of the step, shape `(batch, output_size)`, and the states after it, in the form in which
-        those before it were given.
+        The output of the step, shape `(batch, output_size)`, and the states after it, as a list or a tensor
+        like the given states.
 
     Raises:
-        TypeError: `cell` is no single recurrent cell.
+        TypeError: `cell` is not a single recurrent cell.
     """
 
     def __init__(self, cell: keras.layers.Layer, **kwargs: Any) -> None:
@@ -129,13 +129,13 @@ class ResidualCell(WrapperCell):
         y = cell(x) + x              project=False
         y = cell(x) + W x            project=True
 
-    Its states are those of the cell inside; the input is not added to these. With `project`, W is the weight
+    Its states are those of the wrapped cell; the input is not added to these. With `project`, W is the weight
     `projection`, shape `(features, output_size)`.
 
     Args:
-        cell: the cell inside. Without `project`, its output is as wide as its input.
+        cell: the wrapped cell. Without `project`, its output must be as wide as its input.
         project: whether a trained matrix maps the input to the width of the output.
-        projection_initializer: how W starts.
+        projection_initializer: initializer of W.
         **kwargs: as in `WrapperCell`.
 
     Raises:
@@ -169,9 +169,9 @@ class ResidualCell(WrapperCell):
             )
         elif features != self.output_size:
             raise ValueError(
-                f"{type(self).__name__} adds its input to its output, so both must be of one width; "
+                f"{type(self).__name__} adds its input to its output, so both must have the same width; "
                 f"the input has {features} features and {type(self.cell).__name__} gives {self.output_size}. "
-                f"`project=True` adds a matrix that takes the one to the other."
+                f"`project=True` adds a matrix that maps the input to the width of the output."
             )
 
     def call_with_gates(self, inputs, states, training=False):
@@ -187,22 +187,22 @@ class ZoneoutCell(WrapperCell):
                                               each unit and each step
         s' = z s + (1 − z) s'_cell            at inference, its expectation
 
-    for each state s. The output is the first of the states, as zoned out; so this wrapper goes inside others:
+    for each state s. The output is the first state after zoneout; so this wrapper goes inside others:
     `ResidualCell(ZoneoutCell(cell))`.
 
-    With the JAX backend, training needs `RNN(…, unroll=True)`: a loop that is compiled there
-    cannot draw anew in each step from Keras' seeds.
+    With the JAX backend, training needs `RNN(…, unroll=True)`: there, a compiled loop cannot draw
+    new values from Keras' seed generators in each step.
 
     Args:
-        cell: the cell inside, no wrapper.
+        cell: the wrapped cell, not a wrapper itself.
         zoneout: z, in [0, 1): one rate for all states, or a dict of rates by the name of the state
-            (the paper's for characters: `{"h": 0.05, "c": 0.5}`). One rate for all does not apply to a
-            state that is no memory of units, such as the clock of a `ClockworkCell`.
-        seed: seed of the draws.
+            (the paper's for characters: `{"h": 0.05, "c": 0.5}`). One rate for all applies to the states
+            whose initial value can be learned, so not to the clock of a `ClockworkCell`.
+        seed: seed of the random draws.
         **kwargs: as in `WrapperCell`.
 
     Raises:
-        TypeError: `cell` is no single recurrent cell, or is a wrapper.
+        TypeError: `cell` is not a single recurrent cell, or is a wrapper.
         ValueError: a rate is out of its range, or the cell has no state of that name.
     """
 
@@ -220,7 +220,7 @@ class ZoneoutCell(WrapperCell):
         if isinstance(cell, WrapperCell):
             raise TypeError(
                 f"`cell` of ZoneoutCell must be no wrapper, as its output must be its first state; "
-                f"got {type(cell).__name__}. Zone out the cell inside it instead."
+                f"got {type(cell).__name__}. Apply zoneout to the cell inside it instead."
             )
         self.zoneout = zoneout
         self.rates = self._rates_by_state(zoneout)
