@@ -1,4 +1,4 @@
-"""Layers that take sequences: `RNN`, a layer of every cell by name, and pooling over time."""
+"""Layers that take sequences: `RNN`, a named layer for every cell, and pooling over time."""
 
 from keras_gates.layers.by_name import CellLayer, layer_of
 from keras_gates.layers.rnn import RNN

@@ -1,4 +1,4 @@
-"""A layer whose cell looks at a memory that is given with the sequences."""
+"""A layer whose cell attends to a memory that is given with the sequences."""
 
 from typing import Any
 
@@ -11,22 +11,22 @@ from keras_gates.layers.rnn import RNN
 
 @register()
 class AttentionRNN(RNN):
-    """`RNN` whose cell, or cells of a stack, look at a memory that is given with the sequences.
+    """`RNN` whose cell, or cells of a stack, attend to a memory that is given with the sequences.
 
         layer = AttentionRNN(LuongCell(LSTMCell(64)), return_sequences=True)
         outputs = layer(sequences, memory=memory)
 
     The cell is an `AttentionCell`, or has one inside: in a wrapper, or in a stack of cells. (A cell of your
-    own needs no more than an attribute `attention`, an `Attention`.) The memory is an input of the layer like
-    any other, so a model with it saves and loads. `keras_gates.trace` of the model says where the cell
-    looked, under `alignment`.
+    own only needs an attribute `attention`, an `Attention`.) The memory is an input of the layer like any
+    other, so a model with it saves and loads. `keras_gates.trace` of the model shows the weights of the
+    positions, under `alignment`.
 
     Args:
         cell, **kwargs: as in `keras.layers.RNN`.
 
     Call arguments:
         sequences: shape `(batch, time, features)`.
-        memory: what to look at, shape `(batch, positions, size)`.
+        memory: the memory to attend to, shape `(batch, positions, size)`.
         initial_state, training: as in `keras.layers.RNN`.
         mask: shape `(batch, time)`, false at padding; by default the mask that the sequences carry.
         memory_mask: shape `(batch, positions)`, false at padding; by default the mask of the memory.

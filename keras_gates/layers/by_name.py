@@ -1,4 +1,4 @@
-"""A layer of every cell: `PeepholeLSTM(64)` is `RNN(PeepholeLSTMCell(64))` under a name of its own."""
+"""A layer for every cell: `PeepholeLSTM(64)` is `RNN(PeepholeLSTMCell(64))` under a name of its own."""
 
 import inspect
 import re
@@ -40,11 +40,11 @@ def arguments_of_rnn() -> dict[str, inspect.Parameter]:
 class CellLayer(RNN):
     """Base of the layers by name: takes the arguments of its cell and of `RNN` in one call.
 
-    A subclass only says which cell it is made of. `dtype` and `trainable` apply to the layer and to its cell.
+    A subclass only sets `cell_class`. `dtype` and `trainable` apply to the layer and to its cell.
     Every argument of the cell can be read as an attribute of the layer; activations and dropout rates
-    can also be set, and then hold for the next call.
+    can also be set, and apply from the next call on.
 
-    `use_cudnn` of Keras' layers is accepted and has no effect, unless it is true.
+    `use_cudnn` of Keras' layers is accepted and has no effect; if it is true, that is an error.
 
     Raises:
         TypeError: an argument is unknown or not given by name.
@@ -66,7 +66,7 @@ class CellLayer(RNN):
         arguments = {*arguments_of(self.cell_class), *self.cell_class.without, "implementation"}
         of_cell = {name: kwargs.pop(name) for name in list(kwargs) if name in arguments}
         shared = {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}
-        # Without a number, as in Keras: so the paths of the weights are those of Keras' layers.
+        # Without a number, as in Keras, so that the paths of the weights are those of Keras' layers.
         name = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.cell_class.__name__).lower()
         super().__init__(self.cell_class(units, name=name, **of_cell, **shared), **kwargs)
 
@@ -79,7 +79,7 @@ class CellLayer(RNN):
 
 
 def _argument_of_cell(name):
-    """The property of a layer that is an argument of its cell."""
+    """A property of a layer that gives access to an argument of its cell."""
 
     def read(layer):
         return getattr(layer.cell, name)
@@ -100,9 +100,9 @@ def _argument_of_cell(name):
 
 
 def layer_of(cell_class: type[GatedCell]) -> type[CellLayer]:
-    """The layer of a cell class: `PeepholeLSTMCell` makes `PeepholeLSTM`, registered for saving and loading.
+    """The layer class for a cell class: `PeepholeLSTM` for `PeepholeLSTMCell`, registered for saving.
 
-    Use it for a cell of your own too; assign the result to its name, in the module that defines it.
+    Use it for your own cells too; assign the result to its name, in the module that defines it.
     """
     name = cell_class.__name__.removesuffix("Cell")
     arguments = {**arguments_of(cell_class), **arguments_of_rnn()}

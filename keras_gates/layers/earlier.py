@@ -1,4 +1,4 @@
-"""What models saved by version 0.1.0 call things: names that still load, and that nothing saves any more."""
+"""Names in models saved by version 0.1.0: these still load, and are no longer written."""
 
 import keras
 
@@ -11,10 +11,10 @@ from keras_gates.layers.text import AtLeastOneStep, TagNames, UniqueStrings, sta
 
 
 class AttentionCell:
-    """What both cells were: one class, with the arguments and the weights of its attention.
+    """The former class of both attention cells, which had the arguments and weights of its attention.
 
-    A loaded cell is of a class of this name until its weights are read, because Keras looks for the weights
-    of a cell in a stack under the name of its class. From then on it is a `BahdanauCell` or a `LuongCell`.
+    A loaded cell has a class of this name until its weights are read, because Keras looks for the weights of
+    a cell in a stack under the name of its class. From then on it is a `BahdanauCell` or a `LuongCell`.
     """
 
     @classmethod
@@ -62,7 +62,7 @@ class _AttentionUntilLoaded:
 
 
 class Beside:
-    """What `JoinSteps` was: a `keras.layers.Concatenate`, whose `axis` was always the last."""
+    """The former `JoinSteps`: a `keras.layers.Concatenate`, whose `axis` was always the last."""
 
     @classmethod
     def from_config(cls, config):

@@ -1,4 +1,4 @@
-"""Features side by side, step by step."""
+"""Concatenation of features, step by step."""
 
 from keras import layers, ops
 
@@ -8,12 +8,12 @@ from keras_gates.cells.base import register
 
 @register()
 class JoinSteps(Configured, layers.Layer):
-    """Features of the same steps side by side; a vector joins every step.
+    """Concatenates the features of sequences at every step; a vector is repeated at every step.
 
         encoded = JoinSteps()([heard, context])    # context (batch, size) at every step of heard
 
-    The output has the mask of the first input. (`keras.layers.Concatenate` takes no vectors beside sequences,
-    and takes a step for real if any of its inputs does.)
+    The output has the mask of the first input. (`keras.layers.Concatenate` does not take vectors together
+    with sequences, and masks a step only if all of its inputs mask it.)
 
     Args:
         **kwargs: of `keras.layers.Layer`.
@@ -26,7 +26,8 @@ class JoinSteps(Configured, layers.Layer):
         Shape `(batch, time, sum of all features)`.
 
     Raises:
-        ValueError: the inputs are no list, the first is no sequence, or another is neither.
+        ValueError: the inputs are not a list, the first is not a sequence, or another is neither a sequence
+            nor a vector.
     """
 
     def __init__(self, **kwargs):
@@ -37,8 +38,8 @@ class JoinSteps(Configured, layers.Layer):
         ranks = [len(shape) if isinstance(shape, (list, tuple)) else 0 for shape in input_shape]
         if ranks[:1] != [3] or not set(ranks) <= {2, 3}:
             raise ValueError(
-                f"{type(self).__name__} expects a list of a sequence, (batch, time, features), then others "
-                f"or vectors, (batch, features); got inputs of shape {input_shape}."
+                f"{type(self).__name__} expects a list of a sequence, (batch, time, features), then further "
+                f"sequences or vectors, (batch, features); got inputs of shape {input_shape}."
             )
 
     def call(self, inputs):

@@ -1,14 +1,13 @@
 """Pooling over time: one vector for a sequence, whole or as the sequence grows.
 
-A layer that pools can also go one step at a time, by a method `pool_step(inputs, carried, mask)`:
+A pooling layer can also run one step at a time, by a method `pool_step(inputs, carried, mask)`:
 
     inputs: the features of one step, shape `(batch, features)`.
-    carried: what it carries from step to step, a dict of tensors `(batch, …)` by name; before the first step
-        empty, or all zeros.
-    mask: None, or of shape `(batch,)`: a step that does not count changes nothing.
+    carried: its state, a dict of tensors `(batch, …)` by name; before the first step empty, or all zeros.
+    mask: None, or of shape `(batch,)`: a masked step changes nothing.
 
-It returns the pooled features of all steps so far, and what it carries on. For Keras' own two layers, which
-have no such method, it is here.
+It returns the pooled features of all steps so far, and the new state. For Keras' own two layers, which have
+no such method, this module has an equivalent function.
 """
 
 from typing import Any
@@ -29,18 +28,18 @@ def pool_step_of(layer):
     }
     if type(layer) not in of_keras:
         own = getattr(layer, "pool_step", None)
-        return own if callable(own) else None  # somebody else's attribute may have the name
+        return own if callable(own) else None  # a foreign layer may have another attribute of this name
     supported = layer.data_format == "channels_last" and not layer.keepdims
     return of_keras[type(layer)] if supported else None
 
 
 def _keras_mean_step(inputs, carried, mask):
     _, carried = _mean_step(inputs, carried, mask)
-    return carried["sum"] / carried["count"], carried  # NaN as long as no step counts
+    return carried["sum"] / carried["count"], carried  # NaN until the first unmasked step
 
 
 def _keras_max_step(inputs, carried, mask):
-    return _max_step(inputs, carried, None)  # Keras' layer takes padding for real
+    return _max_step(inputs, carried, None)  # Keras' layer ignores the mask
 
 
 def _mean_step(inputs, carried, mask):
@@ -62,7 +61,7 @@ def _max_step(inputs, carried, mask):
 class Pooling(Configured, keras.layers.Layer):
     """Base of the layers that pool over time: they use the mask of their inputs, and pass none on.
 
-    A subclass writes `call` and `pool_step`.
+    A subclass implements `call` and `pool_step`.
     """
 
     def __init__(self, **kwargs):
@@ -75,7 +74,7 @@ class Pooling(Configured, keras.layers.Layer):
 
 @register()
 class MeanPooling(Pooling):
-    """The mean of every feature over the steps that count; zero where none does.
+    """The mean of every feature over the unmasked steps; zero where there is none.
 
     `keras.layers.GlobalAveragePooling1D` gives NaN there.
 
@@ -98,15 +97,15 @@ class MeanPooling(Pooling):
         return ops.sum(ops.where(mask, inputs, 0), axis=1) / ops.maximum(count, 1)
 
     def pool_step(self, inputs, carried, mask):
-        """The pooled steps so far, one step further: see `keras_gates.layers.pooling`."""
+        """One step of the pooling: see `keras_gates.layers.pooling`."""
         return _mean_step(inputs, carried, mask)
 
 
 @register()
 class MaxPooling(Pooling):
-    """The largest value of every feature over the steps that count; zero where none does.
+    """The largest value of every feature over the unmasked steps; zero where there is none.
 
-    `keras.layers.GlobalMaxPooling1D` lets padding count.
+    `keras.layers.GlobalMaxPooling1D` ignores the mask.
 
     Args:
         **kwargs: of `keras.layers.Layer`.
@@ -127,23 +126,23 @@ class MaxPooling(Pooling):
         return ops.where(ops.any(mask, axis=1)[:, None], largest, 0)
 
     def pool_step(self, inputs, carried, mask):
-        """The pooled steps so far, one step further: see `keras_gates.layers.pooling`."""
+        """One step of the pooling: see `keras_gates.layers.pooling`."""
         return _max_step(inputs, carried, mask)
 
 
 @register()
 class AttentionPooling(Pooling):
-    r"""A sequence in one vector: the mean of its steps, weighted by a learned attention.
+    r"""One vector for a sequence: the mean of its steps, weighted by a learned attention.
 
         e_t = v · tanh(W h_t + b)        α = softmax(e)        y = Σ_t α_t h_t
 
     The weights W, b, v are `kernel`, shape `(features, units)`, `bias`, and `score_kernel`, shape
-    `(units,)`. Steps that the mask hides have α = 0 exactly; a sequence without a step gives zeros.
+    `(units,)`. Masked steps have exactly α = 0; a sequence without an unmasked step gives zeros.
 
     Args:
         units: size of the sum inside tanh; by default the number of features.
         return_alignments: whether to return α as well.
-        kernel_initializer: how W and v start.
+        kernel_initializer: initializer of W and v.
         **kwargs: of `keras.layers.Layer`.
 
     Call arguments:
@@ -182,7 +181,7 @@ class AttentionPooling(Pooling):
     def call(self, inputs, mask=None):
         if mask is not None:
             mask = ops.cast(mask, "bool")
-            inputs = ops.where(mask[..., None], inputs, 0)  # or a NaN in the padding would reach the sum
+            inputs = ops.where(mask[..., None], inputs, 0)  # else a NaN in the padding would reach the sum
         alignment = ops.cast(align(self._scores(inputs), mask), self.compute_dtype)
         pooled = ops.matmul(alignment[:, None], inputs)[:, 0]
         return (pooled, alignment) if self.return_alignments else pooled
@@ -192,13 +191,13 @@ class AttentionPooling(Pooling):
         return ops.sum(inner * self.score_kernel, axis=-1)
 
     def pool_step(self, inputs, carried, mask):
-        """The pooled steps so far, one step further: see `keras_gates.layers.pooling`."""
+        """One step of the pooling: see `keras_gates.layers.pooling`."""
         score = self._scores(inputs)[:, None]
         score = ops.cast(score, keras.backend.result_type(score.dtype, "float32"))
         zero = ops.zeros_like(score)
         highest, weight = carried.get("highest", zero), carried.get("weight", zero)
         total = carried.get("sum", ops.zeros_like(inputs))
-        # Weights and sum are those of α divided by e^highest, so that nothing overflows.
+        # Weight and sum are kept divided by e^highest, so that nothing overflows.
         new_highest = ops.where(weight > 0, ops.maximum(highest, score), score)
         shrink = ops.where(weight > 0, ops.exp(highest - new_highest), zero)
         new = ops.exp(score - new_highest)
@@ -210,6 +209,6 @@ class AttentionPooling(Pooling):
         if mask is not None:
             old = {"highest": highest, "weight": weight, "sum": total}
             after = {name: ops.where(mask[:, None], after[name], old[name]) for name in after}
-        # The highest itself weighs e^0, so that the sum of the weights is at least one.
+        # The highest score has the weight e^0, so the sum of the weights is at least one.
         pooled = after["sum"] / ops.cast(ops.maximum(after["weight"], 1), total.dtype)
         return pooled, after

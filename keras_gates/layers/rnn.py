@@ -1,4 +1,4 @@
-"""The layer that takes a sequence through a cell."""
+"""The layer that runs a cell over a sequence."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from keras_gates.cells.base import register
 
 @register()
 class RNN(keras.layers.RNN):
-    """`keras.layers.RNN`, and the place where faster ways through a sequence live.
+    """`keras.layers.RNN` that uses the fused kernels where they are available.
 
     Takes the same arguments, gives the same results, saves and loads the same way. With `stateful=True`,
     `reset_state` returns to the cell's own initial states, also where these are learned.

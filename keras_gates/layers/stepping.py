@@ -1,8 +1,7 @@
-"""What stands in for the loop of a recurrent layer: Keras' own loop, or one step.
+"""Replacements for the loop of a recurrent layer: Keras' own loop, or one step.
 
-A layer's loop is the method `inner_loop` of its instance, which `keras.layers.RNN.call` reaches. While a
-stand-in is in place, the model itself runs; so whatever is exported, stepped or traced is the model and not
-a copy of it.
+A layer's loop is the attribute `inner_loop` of its instance, which `keras.layers.RNN.call` calls. While it is
+replaced, the model itself runs; so whatever is exported, stepped or traced is the model and not a copy of it.
 """
 
 import contextlib
@@ -18,12 +17,12 @@ from keras_gates.layers.rnn import RNN
 
 
 class CalledTwiceError(ValueError):
-    """A layer that is called more than once in a step, so that its states have no names of their own."""
+    """A layer that is called more than once in a step, so that its states have no unique names."""
 
 
 @contextlib.contextmanager
 def attributes(target, **values):
-    """Within, `target` has these attributes; they are set past Keras' tracking, which must not see them."""
+    """Within the context, `target` has these attributes, which are hidden from Keras' tracking."""
     kept = {name: vars(target)[name] for name in values if name in vars(target)}
     vars(target).update(values)
     try:
@@ -36,7 +35,7 @@ def attributes(target, **values):
 
 @contextlib.contextmanager
 def without_dropout(layer):
-    """Within, a recurrent layer draws no dropout masks; Keras draws them in inference too, unused."""
+    """Within the context, a recurrent layer draws no dropout masks; in inference Keras draws unused ones."""
     with contextlib.ExitStack() as stack:
         for cell in cells_of(layer):
             while isinstance(cell, WrapperCell):
@@ -48,9 +47,9 @@ def without_dropout(layer):
 
 @contextlib.contextmanager
 def plain_loops(layers):
-    """Within, recurrent layers go through a sequence by Keras' own loop, and draw no dropout masks.
+    """Within the context, recurrent layers run Keras' own loop, and draw no dropout masks.
 
-    A graph that is to run anywhere must hold no operation that only this package brings.
+    A graph that is to run anywhere must not contain operations that only this package provides.
     """
     with contextlib.ExitStack() as stack:
         for layer in layers:
@@ -70,7 +69,7 @@ def cells_of(layer):
 
 
 def levels_by_place(place, cells):
-    """The cells of a layer by place: that of the layer, or for a stack `place/0`, `place/1`, …"""
+    """The cells of a layer by place: the place of the layer, or for a stack `place/0`, `place/1`, …"""
     return {place if len(cells) == 1 else f"{place}/{k}": cell for k, cell in enumerate(cells)}
 
 
@@ -93,12 +92,12 @@ def named_states(place, layer, states):
 
 
 def identifier(*parts):
-    """A name that TensorFlow's signatures take as it is."""
+    """A name that TensorFlow's signatures accept unchanged."""
     return "_".join(parts).replace("/", "_").replace("#", "_")
 
 
 def where_step(counts, a, b):
-    """`a` where the step counts, else `b`: `counts` has the leading axes of both, and no others."""
+    """`a` where the boolean `counts` is true, else `b`: `counts` has the leading axes of both, no others."""
     return ops.where(ops.reshape(counts, ops.shape(counts) + (1,) * (len(a.shape) - len(counts.shape))), a, b)
 
 
@@ -110,13 +109,13 @@ def advance(cells, inputs, start, nudges=None):
 
     Args:
         cells: lowest first.
-        inputs: of the step, shape `(batch, …)`.
+        inputs: the inputs of the step, shape `(batch, …)`.
         start: the states before the step, a list for each cell.
         nudges: what is added to each new state, nested as `start`; None for nothing.
 
     Returns:
-        A reading for each cell: `{"states": [...], "gates": {...}}`, the states after the step and what the
-        cell reports beside them. `output` is among the gates unless the output is the first state.
+        A reading for each cell: `{"states": [...], "gates": {...}}`, the states after the step and what else
+        the cell reports. `output` is among the gates unless the output is the first state.
     """
     readings = []
     for level, (cell, states) in enumerate(zip(cells, start, strict=True)):
@@ -140,7 +139,7 @@ def _call_with_gates(cell, inputs, states):
 
 
 def output_of(reading):
-    """The output that goes with a reading: the first state, unless the cell gives out something else."""
+    """The output that belongs to a reading: the first state, unless the cell returns something else."""
     return reading["gates"].get("output", reading["states"][0])
 
 
@@ -148,17 +147,17 @@ class Step:
     """One step of the layers of a model, each from its states before the step to those after it.
 
     Args:
-        states: the states before the step, by name; a layer whose states are not there starts as it would
-            a sequence.
+        states: the states before the step, by name; a layer whose states are missing starts as at the
+            beginning of a sequence.
         prepared: what attentions made of their memories in an earlier step (see `prepared` below).
 
     Attributes:
         before: these states.
         start: by name, the states from which the recurrent layers would start a sequence.
-        after: the states after the step, by name: those of the recurrent layers, what the pooling ones
-            carry, and under a mask the output that a layer repeats.
-        gates: what cells report beside their states, by place and name, such as `decoder_alignment`. Where
-            the mask hides the step, it has no meaning.
+        after: the states after the step, by name: those of the recurrent layers, those of the pooling
+            layers, and under a mask the last output of a layer, which it repeats at masked steps.
+        gates: what cells report besides their states, by place and name, such as `decoder_alignment`. At
+            masked steps it has no meaning.
         prepared: by name, what attentions made of their memories, `Attention.prepare`: as it depends on the
             memory alone, once is enough for all steps.
     """
@@ -170,11 +169,11 @@ class Step:
 
     @contextlib.contextmanager
     def of(self, recurrent, poolings):
-        """Within, the layers, given by place, make one step when they are called."""
+        """Within the context, the layers, given by place, run one step when they are called."""
         with contextlib.ExitStack() as stack:
             for place, layer in recurrent.items():
                 loop = functools.partial(self.recur, place, layer)
-                # On a GPU, Bidirectional has a loop of its own that does not reach those of its two layers.
+                # On a GPU, Bidirectional has a loop of its own that bypasses those of its two layers.
                 stack.enter_context(attributes(layer, inner_loop=loop, use_cudnn=False))
                 stack.enter_context(without_dropout(layer))
                 for k, attention in enumerate(layer.attentions() if isinstance(layer, AttentionRNN) else ()):
@@ -187,7 +186,7 @@ class Step:
             yield
 
     def recur(self, place, layer, sequences, initial_state, mask, training=False):
-        """In place of the loop of a recurrent layer: the only step of `sequences`."""
+        """Replaces the loop of a recurrent layer: runs the only step of `sequences`."""
         start = named_states(place, layer, initial_state)
         self._check_called_once(layer, start)
         self.start.update(start)
@@ -216,7 +215,7 @@ class Step:
         return made
 
     def pool(self, place, layer, inputs, mask=None):
-        """In place of the call of a layer that pools over time: the only step of `inputs`."""
+        """Replaces the call of a layer that pools over time: runs the only step of `inputs`."""
         prefix = identifier(place, "")
         before = {name[len(prefix) :]: x for name, x in self.before.items() if name.startswith(prefix)}
         pooled, after = pool_step_of(layer)(inputs[:, 0], before, None if mask is None else mask[:, 0])
@@ -228,15 +227,15 @@ class Step:
     def _check_called_once(self, layer, states):
         if not states.keys().isdisjoint(self.after):
             raise CalledTwiceError(
-                f"The layer {layer.name!r} is called more than once in a step, so its states have no names."
+                f"The layer {layer.name!r} is called more than once in a step; its states lack unique names."
             )
 
 
 def _repeated(layer, output, states):
-    """What a layer gives where the mask hides a step, from the output and the states of the step before."""
+    """The output of a layer at a masked step, from the output and the states of the previous step."""
     if layer.zero_output_for_mask:
         return ops.zeros_like(output)
-    if keras.backend.backend() == "jax":  # there, Keras takes the first state for the output
+    if keras.backend.backend() == "jax":  # there, Keras repeats the first state as the output
         return _by_cell(cells_of(layer), states)[-1][0]
     return output
 

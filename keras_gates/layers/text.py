@@ -1,4 +1,4 @@
-"""What a model that takes raw strings holds beside Keras' own layers of text. These need TensorFlow."""
+"""Layers for models that take raw strings, in addition to Keras' own. They need TensorFlow."""
 
 import keras
 from keras import layers, ops
@@ -9,7 +9,7 @@ from keras_gates.cells.base import PACKAGE, register
 
 @keras.saving.register_keras_serializable(PACKAGE)
 def standardize_words(texts):
-    """Lower case, no markup, apostrophes closed up, one space for all else between letters and digits.
+    """Lower-case texts, without markup and apostrophes; each run of other non-alphanumerics is one space.
 
     For `keras.layers.TextVectorization(standardize=standardize_words)`.
 
@@ -29,7 +29,7 @@ def standardize_words(texts):
 
 @register()
 class AtLeastOneStep(layers.Layer):
-    """Ids `(batch, time)`, with one step of padding, 0, if there is no step: no text may hold any word."""
+    """Ids `(batch, time)`, with one step of padding, 0, if there is no step, as for texts without words."""
 
     def call(self, ids):
         missing = ops.maximum(1 - ops.shape(ids)[1], 0)
@@ -41,7 +41,7 @@ class AtLeastOneStep(layers.Layer):
 
 @register()
 class UniqueStrings(layers.Layer):
-    """Strings of any shape to the unique ones, `(number,)`, and where among them each is, in that shape."""
+    """From strings of any shape, the unique ones, `(number,)`, and for each string its index among these."""
 
     def call(self, strings):
         import tensorflow as tf
@@ -55,7 +55,7 @@ class UniqueStrings(layers.Layer):
 
 @register()
 class TagNames(Configured, layers.Layer):
-    """Logits `(batch, time, tags)` to the name of the most probable tag, `(batch, time)`; "" where masked.
+    """From logits `(batch, time, tags)`, the name of the most probable tag, `(batch, time)`; "" where masked.
 
     Args:
         tags: the names, in the order of the logits.
