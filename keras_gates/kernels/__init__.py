@@ -1,9 +1,9 @@
-"""Fused CPU kernels: whole sequences through a gated cell, and back, in one TensorFlow operation each way.
+"""Fused CPU kernels: one TensorFlow operation runs a gated cell over whole sequences, another its gradient.
 
-They are compiled for the machine at hand on first use and serve `keras_gates.RNN`, and so every layer by
-name, where the backend is TensorFlow, the device a CPU, the computation in float32, the gates' activation
-sigmoid and the other one tanh, linear or relu. Everything else, and a machine without a compiler, takes the
-plain path through `keras.layers.RNN`; results are the same within rounding.
+They are compiled for the local machine on first use. `keras_gates.RNN`, and so every layer by name, uses them
+where the backend is TensorFlow, the device a CPU, the dtype float32, the gates' activation sigmoid and the
+other one tanh, linear or relu. Everything else, and a machine without a compiler, takes the plain path
+through `keras.layers.RNN`; results are the same within rounding.
 
 `python -m keras_gates.kernels` builds them, tests them and reports.
 """
@@ -30,7 +30,7 @@ _when = _checked(
 
 
 class _Choice:
-    """Puts the previous choice back at the end of a `with` block."""
+    """Restores the previous choice at the end of a `with` block."""
 
     def __init__(self, previous):
         self.previous = previous
@@ -43,22 +43,22 @@ class _Choice:
 
 
 def use_kernels(when: Literal["always", "training", "never"]) -> _Choice:
-    """Choose when the fused kernels serve, for the whole process and from now on.
+    """Choose when the fused kernels are used, for the whole process and from now on.
 
-    Functions that are traced already stay as they are. Whatever is chosen, no saved or exported model
-    contains the kernels: TensorFlow traces a `tf.function` anew when it saves it, and then it takes the
-    plain path. A `ConcreteFunction` that holds the kernels cannot be saved or converted: that is an error
-    which says so.
+    Functions that are already traced are not changed. Whatever is chosen, no saved or exported model
+    contains the kernels: TensorFlow traces a `tf.function` again when it saves it, and then it takes the
+    plain path. A `ConcreteFunction` that contains the kernels cannot be saved or converted: trying to do so
+    raises an error that says why.
 
     Args:
         when: `"always"` (the default): when computing eagerly, in Keras' `fit`, `evaluate` and `predict`,
             and in a `tf.function` of your own that calls a layer with `training=True`; but not where it
             calls one for inference, since it may be meant for export;
             `"training"`: of these, only where a layer is called with `training=True`; or `"never"`.
-            The environment variable `KERAS_GATES_KERNELS` sets what holds at first.
+            The environment variable `KERAS_GATES_KERNELS` sets the initial choice.
 
     Returns:
-        A context manager: `with use_kernels("never"): …` returns to the previous choice at its end.
+        A context manager: `with use_kernels("never"): …` restores the previous choice at its end.
 
     Raises:
         ValueError: `when` is none of these.
@@ -95,7 +95,7 @@ def fused_loop(layer, sequences, initial_state, mask, training):
 
 
 def _serves(layer, sequences, initial_state, mask):
-    """Whether the kernels take these tensors: float32 of full shapes, that nothing promotes or broadcasts."""
+    """Whether the kernels take these tensors: float32, of full rank, without promotion or broadcasting."""
     tensors = [sequences, *initial_state]
     masks = [] if mask is None else [mask]
     ranks = [len(tensor.shape) for tensor in [*tensors, *masks]]
@@ -108,5 +108,5 @@ def _serves(layer, sequences, initial_state, mask):
 
 
 def _same_size(tensors, axis):
-    """Whether an axis has the same size in all of them, as far as shapes tell; others might broadcast."""
+    """Whether an axis has the same static size in all of them; otherwise they might be broadcast."""
     return len({tensor.shape[axis] for tensor in tensors}) == 1

@@ -1,4 +1,4 @@
-"""Compiles the kernels for the machine at hand, once, and keeps them."""
+"""Compiles the kernels for the local machine, once, and caches them."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ import tensorflow as tf
 _log = logging.getLogger("keras_gates")
 
 SOURCES = pathlib.Path(__file__).parent / "source"
-# NaN and infinity must survive, so no -ffast-math; what is left of it changes rounding at most.
+# NaN and infinity must be preserved, so no -ffast-math; the parts of it used here only affect rounding.
 FLAGS = [
     "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
     "-fPIC", "-pthread", "-fvisibility=hidden",
@@ -26,13 +26,13 @@ _TIME_LIMIT = 600  # seconds for one file
 
 
 class BuildError(Exception):
-    """Why there are no kernels, in a sentence."""
+    """The kernels are unavailable; the message is one sentence that says why."""
 
 
 def load(load_and_test, load_only):
     """The kernels' library, from the cache or built now.
 
-    A sound library is used without a compiler. One that does not load is built again.
+    An intact cached library is used without a compiler. One that does not load is built again.
 
     Args:
         load_and_test: called with the path of a new library before it enters the cache;
@@ -41,7 +41,7 @@ def load(load_and_test, load_only):
             raises an `OSError` or an error of TensorFlow.
 
     Raises:
-        BuildError: there is no compiler, or no place to build, or the build or its test failed, or other
+        BuildError: there is no compiler, or no folder to build in, or the build or its test failed, or other
             users can write to the cache.
     """
     if platform.system() != "Linux":
@@ -72,12 +72,12 @@ def cache_folder():
 
 
 def _refuse_what_others_can_change(path):
-    """A library is code: what another user may have put there must not run here. Root may do all anyway."""
+    """A library is code: what another user may have written must not run here. Root is trusted."""
     found = path.stat()
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise BuildError(
             f"other users can change {path} (owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}); "
-            "give it to yourself alone (chmod go-w), or set KERAS_GATES_CACHE to a folder of your own."
+            "make it writable by you alone (chmod go-w), or set KERAS_GATES_CACHE to a folder of your own."
         )
 
 
@@ -90,9 +90,9 @@ def _compiler():
 
 
 def _key():
-    """Names what a library must fit: sources, flags, TensorFlow and processor.
+    """A hash of what a library must fit: sources, flags, TensorFlow and processor.
 
-    Not the compiler: a library is used where there is none, and one that does not load is built again.
+    The compiler is left out: a library is also used where there is none, and rebuilt if it does not load.
     """
     digest = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()):
@@ -103,7 +103,7 @@ def _key():
 
 
 def _processor():
-    """What `-march=native` goes by."""
+    """The properties of the processor on which `-march=native` depends."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as info:
         first = info.read().split("\n\n")[0].splitlines()
         wanted = ("model name", "flags", "CPU implementer", "CPU part", "Features")
@@ -128,7 +128,7 @@ def _kept_library(path, load_only):
 
 @contextlib.contextmanager
 def _only_one(path):
-    """Lets one process at a time through. The system lets go of the lock of a process that dies."""
+    """Admits one process at a time. The system releases the lock of a process that dies."""
     import fcntl  # not on every system, but on all that get this far
 
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -177,5 +177,5 @@ def _run_together(commands):
             process.wait()
     if complaints:
         lines = complaints[0].splitlines()
-        reasons = [line for line in lines if "error" in line] or lines or ["without a word"]
+        reasons = [line for line in lines if "error" in line] or lines or ["without a message"]
         raise BuildError(f"the compiler failed ({reasons[0]}).")

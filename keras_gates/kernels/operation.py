@@ -1,4 +1,4 @@
-"""The two TensorFlow operations: how they are called, and the gradient of one by the other."""
+"""The two TensorFlow operations: how they are called, and their gradients."""
 
 import functools
 import logging
@@ -13,16 +13,17 @@ _log = logging.getLogger("keras_gates")
 _ATTRIBUTES = (
     "cell", *DEFAULTS, "keep_tape", "return_sequences", "go_backwards", "zero_output_for_mask", "threads",
 )  # fmt: skip
-# XLA refuses a function that was traced with kernels by the names of their nodes: so these say what to do.
+# XLA refuses a function that was traced with kernels, and its message names the nodes: so the name says what
+# to do.
 _NODE_NAME = "fused_kernel.For_XLA_call_keras_gates.use_kernels_never_before_tracing"
 _COMMON_INPUTS = 10  # x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, guard
 
 
 @functools.cache
 def available():
-    """Whether this machine has the kernels, built now if need be. Says in one log line why not."""
+    """Whether the kernels are available; builds them if necessary, and logs the reason if they are not."""
     try:
-        # Nothing of this belongs to a function that may be under construction.
+        # Outside of any function that may be being traced.
         with tf.init_scope():
             library()
     except build.BuildError as error:
@@ -52,11 +53,11 @@ def library():
 
 @functools.cache
 def guard():
-    """A value that every call of a kernel takes, so that no function that holds one is saved or converted.
+    """An input of every kernel, so that no function that contains one is saved or converted.
 
-    TensorFlow would write the operations, and the result would load nowhere but here. It refuses to save
-    a function that captures a variant which no saved object owns. To convert a function, it asks for the
-    values of what the function captures: this one's is an error that says what to do.
+    TensorFlow would save the operations, and the result would load only where they are registered. It refuses
+    to save a function that captures a variant which no saved object owns. To convert a function, it reads the
+    values that the function captures: reading this one raises an error that says what to do.
     """
     with tf.init_scope(), tf.device("CPU:0"):
         value = tf.raw_ops.OptionalNone()
@@ -111,7 +112,7 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
     attributes = _attributes(op)
     outputs, *_, gates, memory = op.outputs
     if not attributes["keep_tape"]:
-        # Computed as inference, and differentiated all the same: compute it again, with the tape.
+        # Run as inference but differentiated nevertheless: run it again, with the tape.
         attributes["keep_tape"] = True
         again = library().keras_gates_forward(*inputs, name=_NODE_NAME, **attributes)
         outputs, gates, memory = again.outputs, again.gates, again.memory
@@ -135,7 +136,7 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
 
 @tf.RegisterGradient("KerasGates>Backward")
 def _second_gradient(op, *d_gradients):
-    """By the plain path, which is computed anew and differentiated twice.
+    """By the plain path, which is computed again and differentiated twice.
 
     The tape of the forward pass is a function of the other inputs, so it gets no gradient of its own.
     """

@@ -1,8 +1,8 @@
-"""Where the kernels may stand: not under XLA, not beside a GPU, not in what TensorFlow saves.
+"""Where the kernels may be used: not under XLA, not where a GPU is visible, not in what TensorFlow saves.
 
-An eager call may always use them. A function that is traced may hold them if it is not traced in order to
-be saved. TensorFlow traces every `tf.function` anew when it saves it, and tells so by its save context; a
-function that was traced before and is saved as it stands, a `ConcreteFunction`, is marked as unsaveable.
+An eager call may always use them. A function that is traced may contain them if it is not traced in order to
+be saved. TensorFlow traces every `tf.function` again when it saves it, within a save context; a function that
+was traced before and is saved as it is, a `ConcreteFunction`, is marked as unsaveable.
 """
 
 import tensorflow as tf
@@ -20,7 +20,7 @@ def allows_kernels(training):
 
     Args:
         training: whether the layer is called with `training=True`. In inference, a function of the user's
-            own may be meant for export as it stands, so only the steps that Keras runs have the kernels.
+            own may be meant for export as it is, so only the steps that Keras runs contain the kernels.
     """
     if any(device.device_type != "CPU" for device in tf.config.get_visible_devices()):
         return False
@@ -58,7 +58,7 @@ def _function_of(graph):
 def _under_xla(graph):
     """Whether a graph, or one it is nested in, is traced for `jit_compile=True`.
 
-    TensorFlow marks it by a control flow context; XLA has no kernel for operations of our own.
+    TensorFlow marks it by a control flow context; XLA cannot compile operations of our own.
     """
     for outer in _graphs_around(graph):
         context = outer._get_control_flow_context()

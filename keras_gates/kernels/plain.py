@@ -1,4 +1,4 @@
-"""What the forward operation computes, by the cell's own equations in operations of TensorFlow.
+"""The results of the forward operation, computed by the cell's own equations in TensorFlow's operations.
 
 The kernels have no second derivative; this has derivatives of every order.
 """
@@ -12,18 +12,18 @@ import tensorflow as tf
 from keras_gates._arguments import arguments_of
 from keras_gates.kernels.cells import DEFAULTS
 
-_CELLS: dict[tuple, tuple] = {}  # from what an operation says of a cell to its class and arguments
+_CELLS: dict[tuple, tuple] = {}  # from an operation's description of a cell to its class and arguments
 
 
 def remember(cell, description):
-    """Keep what it takes to compute the equations that an operation will describe so."""
+    """Store a cell's class and arguments, so that its equations can be found by this description."""
     key = _key(description)
     if key not in _CELLS:
         _CELLS[key] = type(cell), {name: getattr(cell, name) for name in arguments_of(type(cell))}
 
 
 def _key(description):
-    """An operation holds a float in single precision."""
+    """A description as a key; an operation stores floats in single precision."""
     values = (description[name] for name in ("cell", *DEFAULTS))
     return tuple(float(np.float32(value)) if isinstance(value, float) else value for value in values)
 
@@ -54,9 +54,9 @@ def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, 
 
 
 def _equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
-    """A cell that has nothing but its arguments, and these tensors as weights.
+    """A cell that has only its arguments, and these tensors as weights.
 
-    Its constructor would make a variable, the seed, which a function being traced must not.
+    Its constructor is not called: it would create a variable, the seed, which a traced function must not do.
     """
     kind, arguments = _CELLS[_key(attributes)]
     names = attributes["vector_names"]
