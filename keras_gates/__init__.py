@@ -1,4 +1,4 @@
-"""Gated recurrent cells for Keras 3 that can be checked, opened and shipped."""
+"""Gated recurrent cells for Keras 3 that can be verified, inspected and exported."""
 
 from keras_gates._version import __version__
 from keras_gates.attention import (

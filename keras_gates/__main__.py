@@ -1,4 +1,4 @@
-"""`python -m keras_gates`: a table of the cells, what a unit costs, and where the equations come from."""
+"""`python -m keras_gates`: a table of the cells, with parameters per unit and the source of the equations."""
 
 import argparse
 

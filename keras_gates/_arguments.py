@@ -1,4 +1,4 @@
-"""Checked arguments, and a config read off the constructor."""
+"""Validation of arguments, and configs derived from the signatures of constructors."""
 
 import contextlib
 import functools
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-# What Keras' functions `get` take, for annotations.
+# What Keras' `get` functions accept, for annotations.
 Activation: TypeAlias = str | dict[str, Any] | Callable[..., Any] | None
 Initializer: TypeAlias = str | dict[str, Any] | keras.Initializer | Callable[..., Any] | None
 Regularizer: TypeAlias = str | dict[str, Any] | keras.Regularizer | Callable[..., Any] | None
@@ -32,11 +32,11 @@ def resolve(argument: str, value: Any) -> Any:
     """The Keras object (activation, initializer, regularizer or constraint) that an argument names.
 
     Raises:
-        ValueError: nothing of that kind has this name; the sentence gives the argument and the value.
+        ValueError: the value names no object of that kind; the message gives the argument and the value.
     """
     try:
         return _resolver(argument).get(value)
-    except Exception as error:  # of half a config Keras raises whatever its parts happen to raise
+    except Exception as error:  # for an incomplete config, Keras raises whatever its parts raise
         kind = argument.rpartition("_")[2]
         raise ValueError(
             f"`{argument}` must be a Keras {kind}: its name, its config or a callable; got {value!r}."
@@ -46,8 +46,9 @@ def resolve(argument: str, value: Any) -> Any:
 def fresh(initializer: Any) -> Any:
     """The initializer for one more weight: a copy if the same object would draw the same values again.
 
-    That is so of Keras' own random initializers without a seed. Everything else is returned as it is: with a
-    seed equal values are asked for, and what a user's initializer holds cannot be known, so no copy is safe.
+    That is the case for Keras' own random initializers without a seed. Everything else is returned unchanged:
+    with a seed, equal values are intended; and a user's initializer may hold anything, so copying it is not
+    safe.
     """
     cls = type(initializer)
     of_keras = getattr(keras.initializers, cls.__name__, None) is cls
@@ -73,8 +74,8 @@ def check_size(argument: str, value: Any, most: int = 2**24) -> int:
     """Return `value` as an int from 1 to `most`, or raise an error that names the argument.
 
     Raises:
-        TypeError: it is no integer.
-        ValueError: it is out of range.
+        TypeError: `value` is not an integer.
+        ValueError: `value` is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
@@ -89,11 +90,11 @@ def check_size(argument: str, value: Any, most: int = 2**24) -> int:
 
 @functools.cache
 def arguments_of(cls: type) -> Mapping[str, inspect.Parameter]:
-    """The constructor's named parameters, those of the bases up to Keras' Layer included.
+    """The constructor's named parameters, including those of the base classes up to Keras' Layer.
 
     A class that passes `**kwargs` on to its base need not repeat the base's arguments: signatures, configs
-    and layers by name all take them from here. A subclass overrides the default of its base; what a class
-    lists in `without` is not an argument of it.
+    and layers by name all take them from here. A subclass overrides the default of its base; the names that
+    a class lists in `without` are left out.
     """
     parameters: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
@@ -116,8 +117,8 @@ def signature_of(parameters: Mapping[str, inspect.Parameter]) -> inspect.Signatu
 def deserialize_values(config: dict[str, Any]) -> dict[str, Any]:
     """A config ready to be passed to a constructor: its values are Keras objects again.
 
-    Activations, initializers and the like stay configs, since constructors take these too. So a random
-    initializer draws its seed in the constructor, where the layers of Keras draw it.
+    Activations, initializers and the like stay configs, since constructors accept these too. So a random
+    initializer draws its seed in the constructor, as in Keras' own layers.
     """
     return {
         name: value if _resolver(name) else keras.saving.deserialize_keras_object(value)
@@ -126,14 +127,14 @@ def deserialize_values(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_from_config(cls: type, config: Any) -> Any:
-    """`cls(**config)`, the values being deserialized first.
+    """`cls(**config)`, after deserializing the values.
 
-    A config may come from a damaged or hostile file: whatever is wrong with it is a ValueError, which Keras
-    passes on as it is while it deserializes what is around.
+    A config may come from a damaged or hostile file: whatever is wrong with it raises a ValueError, which
+    Keras passes on unchanged while it deserializes the enclosing objects.
 
     Raises:
-        ValueError: the config is no dict, or a value cannot be read or is no argument of the class. One
-            sentence that names the class and the argument.
+        ValueError: the config is not a dict, or a value cannot be read or is not an argument of the class.
+            The message is one sentence that names the class and the argument.
     """
     if not isinstance(config, dict):
         raise ValueError(f"The config of {cls.__name__} must be a dict; got {type(config).__name__}.")
@@ -149,7 +150,7 @@ def make_from_config(cls: type, config: Any) -> Any:
             if name == "seed":
                 _check_seed(value)
             values |= deserialize_values({name: value})
-    with _value_error(f"{cls.__name__} cannot be made from its config"):
+    with _value_error(f"{cls.__name__} cannot be created from its config"):
         return cls(**values)
 
 
@@ -166,7 +167,7 @@ def _check_depth(value):
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     if level:
-        raise ValueError(f"it is nested in more than {DEEPEST} levels.")
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep.")
 
 
 def _check_flag(value):
@@ -176,7 +177,7 @@ def _check_flag(value):
 
 def _check_seed(value):
     if isinstance(value, bool) or (isinstance(value, int) and not abs(value) < 2**32):
-        raise ValueError(f"it must be an integer of 32 bits; got {value!r}.")
+        raise ValueError(f"it must be a 32-bit integer; got {value!r}.")
 
 
 @contextlib.contextmanager
@@ -195,9 +196,9 @@ def first_line(error: BaseException) -> str:
 
 
 class Configured:
-    """A Keras object whose config is read off its constructor's arguments.
+    """A Keras object whose config is derived from its constructor's arguments.
 
-    Every argument is kept as the attribute of the same name, so no list of what to save is needed.
+    Every argument must be stored as an attribute of the same name; so no list of what to save is needed.
     """
 
     def __init_subclass__(cls, **kwargs):

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and checked when they are read back.
+"""Files and folders that are written completely or not at all, and checked when they are read back.
 
     with written_whole(path, "table", replace=True) as partial:
         partial.write_text(text)
@@ -7,7 +7,7 @@
         partial.mkdir()
         ...  # write into the folder
 
-The same function serves for a file and for a folder: the body creates either at `partial`.
+The body creates either a file or a folder at `partial`.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ DIGESTS = "SHA256SUMS"
 
 
 def check_free(path):
-    """The path as a `pathlib.Path`, or a FileExistsError if something stands there."""
+    """Return the path as a `pathlib.Path`, or raise a FileExistsError if it exists."""
     path = pathlib.Path(path)
     if os.path.lexists(path):
-        raise FileExistsError(f"{path} exists already: give a path where nothing stands.")
+        raise FileExistsError(f"{path} exists already: give a path that does not exist.")
     return path
 
 
 @contextlib.contextmanager
 def written_whole(path, what="file", replace=False):
-    """A path to write at, whose file or folder is renamed to `path` at the end, or removed after an error.
+    """A partial path to write to; the result is renamed to `path` at the end, or removed after an error.
 
-    After a crash, a kill or a power cut there is at `path` what was there before, or the whole new result:
-    everything is flushed to the disk before it is renamed.
+    After a crash, a kill or a power failure, `path` holds either what it held before or the complete new
+    result: everything is flushed to the disk before it is renamed.
 
     The path given to the body has the name of `path`, so that libraries which look at the suffix see the
     right one. It lies in a folder `.keras_gates-HOST-PID-….partial` beside `path`, on the same file system.
@@ -48,13 +48,13 @@ def written_whole(path, what="file", replace=False):
 
     Args:
         path: the file or folder to write. Missing parents are created.
-        what: how the error message calls the result: "The {what} could not be written to …".
-        replace: whether a file that stands at `path` is replaced. A folder is never replaced.
+        what: the name of the result in the error message, "The {what} could not be written to …".
+        replace: whether an existing file at `path` is replaced. A folder is never replaced.
 
     Raises:
-        FileExistsError: something stands at `path`, before or after the body, and `replace` is false.
+        FileExistsError: `path` exists, before or after the body, and `replace` is false.
         OSError: `path` could not be written (read-only, disk full, a file where the parent should be): one
-            sentence that gives `path` and the reason. An OSError in the body counts as that.
+            sentence that gives `path` and the reason. An OSError in the body is reported in the same way.
     """
     path = pathlib.Path(path)
     if not replace:
@@ -89,12 +89,12 @@ def _one_sentence(path, what):
 
 # -- partial folders
 #
-# A live process is known by the lock (flock) that it holds on its partial folder. The kernel releases it when
-# the process ends, however it ends, so a reused process id cannot be mistaken for the one that is gone. On a
-# folder shared between machines such a lock may be local to a machine, or not be supported at all (NFS has
-# none on folders). So a process only ever removes folders of its own host name whose lock it could take; this
-# assumes that no two machines of one host name share a folder without sharing its locks. Where there are no
-# locks nothing is removed.
+# A live process is recognised by the lock (flock) that it holds on its partial folder. The kernel releases it
+# when the process ends, however it ends, so a reused process id cannot be mistaken for a process that has
+# ended. On a folder shared between machines such a lock may be local to a machine, or not be supported at all
+# (NFS has none on folders). So a process only removes folders of its own host name whose lock it could
+# acquire; this assumes that no two machines with the same host name share a folder without sharing its locks.
+# Where locks are not supported, nothing is removed.
 
 _SUFFIX = ".partial"
 
@@ -104,13 +104,13 @@ def _prefix():
 
 
 def _claim_folder(parent):
-    """A new folder in `parent` and the descriptor that holds its lock, None without locks."""
+    """A new folder in `parent` and the descriptor that holds its lock, None where there are no locks."""
     while True:
         folder = pathlib.Path(
             tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-", suffix=_SUFFIX, dir=parent)
         )
         lock = _lock(folder)
-        if folder.exists():  # else another process took it for a leftover before it was locked
+        if folder.exists():  # else another process removed it as a leftover before it was locked
             return folder, lock
         if lock is not None:
             os.close(lock)
@@ -127,7 +127,7 @@ def _remove_leftovers(parent):
 
 
 def _lock(folder):
-    """A descriptor that holds the lock on a folder; None if it cannot be had."""
+    """A descriptor that holds the lock on a folder; None if the lock cannot be acquired."""
     if fcntl is None:
         return None
     try:
@@ -174,9 +174,9 @@ def write_digests(folder):
 
 
 def check_digests(folder):
-    """Raise a ValueError that names the first file of a folder that is not as `write_digests` saw it.
+    """Raise a ValueError that names the first file of a folder that has changed since `write_digests`.
 
-    Files that were added since then are not looked at. A folder without `SHA256SUMS` passes.
+    Files that were added since then are ignored. A folder without `SHA256SUMS` passes.
     """
     listed = pathlib.Path(folder, DIGESTS)
     if not os.path.lexists(listed):

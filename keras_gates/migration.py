@@ -1,4 +1,4 @@
-"""Cells and layers of Keras and of TensorFlow Addons, as those of this package with the same weights."""
+"""Conversion of cells and layers of Keras and TensorFlow Addons to those of this package, with weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ _OF_KERAS = {
 
 
 def from_keras(source: keras.layers.Layer) -> keras.layers.Layer:
-    """The layer or cell of this package that does what one of Keras does, with its weights if it is built.
+    """The layer or cell of this package that is equivalent to one of Keras, with its weights if it is built.
 
     `implementation` and `use_cudnn`, which say only how Keras computes, are left out; where Keras draws a
     dropout mask per gate, `dropout_per_gate` is set.
@@ -46,9 +46,9 @@ def from_keras(source: keras.layers.Layer) -> keras.layers.Layer:
     arguments = {*arguments_of(getattr(target, "cell_class", target)), *arguments_of_rnn()}
     arguments |= {"name", "dtype", "trainable", "activity_regularizer"}
     cell = getattr(source, "cell", source)
-    config = {**cell.get_config(), **source.get_config()}  # that of Keras' SimpleRNN lacks the seed
+    config = {**cell.get_config(), **source.get_config()}  # SimpleRNN's config lacks the seed
     config = {name: value for name, value in config.items() if name in arguments}
-    # Keras' LSTM and GRU have a mask per gate in this implementation, which recurrent dropout chooses.
+    # Keras' LSTM and GRU draw a mask per gate with implementation 1, which recurrent dropout selects.
     if getattr(cell, "implementation", None) == 1:
         config["dropout_per_gate"] = True
     ours = target.from_config(config)
@@ -59,10 +59,11 @@ def from_keras(source: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def from_addons(name: str, config: Mapping[str, Any], weights: Sequence[Any]) -> GatedCell:
-    """The cell of this package that does what one of TensorFlow Addons did.
+    """The cell of this package that is equivalent to one of TensorFlow Addons.
 
-    Addons needs a Keras that no longer runs beside this one. So it is not the cell that is taken, but what
-    it leaves behind: `cell.get_config()`, also found in the JSON of a saved model, and `cell.get_weights()`.
+    Addons needs a version of Keras that cannot be used together with this one. So this function does not take
+    the cell itself, but `cell.get_config()`, also found in the JSON of a saved model, and
+    `cell.get_weights()`.
 
     Args:
         name: `"PeepholeLSTMCell"`, `"LayerNormLSTMCell"` or `"LayerNormSimpleRNNCell"`.
@@ -70,8 +71,8 @@ def from_addons(name: str, config: Mapping[str, Any], weights: Sequence[Any]) ->
         weights: its weights, a list of arrays in the order of `get_weights()`.
 
     Returns:
-        The cell, built, with those weights. The `LayerNormLSTMCell` of Addons shifts each product that it
-        normalises by a β of its own, beside the bias; here the three are added up to one bias.
+        The cell, built, with those weights. The `LayerNormLSTMCell` of Addons adds a separate shift β to each
+        normalised product, besides the bias; here the three are summed into one bias.
 
     Raises:
         ValueError: the name is unknown, or the weights do not fit the config.
