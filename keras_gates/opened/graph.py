@@ -1,4 +1,4 @@
-"""The graph of a functional Keras model as a list of calls, and its split where an input enters."""
+"""The graph of a functional Keras model as a list of calls, and functions to split it at an input."""
 
 import functools
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from keras import ops
 
 @dataclass(frozen=True)
 class Call:
-    """One call in a graph: a layer or operation, its arguments, and the symbolic tensors it gives."""
+    """One call in a graph: a layer or operation, its arguments, and the symbolic tensors it returns."""
 
     layer: keras.Operation
     args: tuple
@@ -28,7 +28,7 @@ class Call:
 
 
 class CallError(Exception):
-    """A layer that cannot be called on other inputs than those it was made for; it is in `layer`."""
+    """A layer cannot be called on other inputs than those it was built on; the attribute `layer` holds it."""
 
     def __init__(self, layer):
         super().__init__(layer.name)
@@ -36,7 +36,7 @@ class CallError(Exception):
 
 
 def is_graph(layer):
-    """Whether a layer is a model that does nothing but run the graph it declares."""
+    """Whether a layer is a model that only runs the graph it declares."""
     if isinstance(layer, keras.Sequential):
         return bool(layer.built and layer.inputs) and type(layer).call is keras.Sequential.call
     return isinstance(layer, _functional()) and type(layer).call is _functional().call
@@ -55,16 +55,17 @@ def calls_of(model, inputs, skip=(None, None)):
     Args:
         model: a functional or sequential model.
         inputs: a flat list of symbolic tensors.
-        skip: a layer and one of the inputs: when it is called on that, it is left out, and gives the input.
+        skip: a layer and one of the inputs: where the layer is called on that input, the call is left out and
+            the input passed on.
 
     Returns:
         The list of `Call`, in an order in which they can be made, and the flat list of outputs.
 
     Raises:
-        CallError: a layer does not take these inputs.
+        CallError: a layer does not accept these inputs.
     """
     made, ends = [], []
-    # The last call of the graph is a marker that is handed the outputs.
+    # The last call of the graph is a marker that receives the outputs.
     end = keras.layers.Identity(autocast=False)
     graph = keras.Model(model.inputs, end(model.outputs))
 
@@ -90,7 +91,7 @@ def call_of(layer, args, kwargs):
     """Call a layer on symbolic tensors.
 
     Raises:
-        CallError: it does not take them.
+        CallError: it does not accept them.
     """
     try:
         return Call(layer, args, kwargs, layer(*args, **kwargs))
@@ -99,7 +100,7 @@ def call_of(layer, args, kwargs):
 
 
 def _with_masks(inputs, masks):
-    """The inputs of a nested model; in place of one that is given a mask, the call that puts it on."""
+    """The inputs of a nested model; an input with a mask is replaced by the call that attaches the mask."""
     masks = masks if len(masks) == len(inputs) else [None] * len(inputs)
     return [
         x if mask is None else call_of(WithMask(), ([x, mask],), {})
@@ -119,12 +120,12 @@ def depending(calls, inputs):
 
 
 def crossing(calls, inputs, outputs):
-    """The tensors that enter a part of a graph, its inputs apart, each once, in the order in which they do.
+    """The tensors that enter a part of a graph besides its inputs, each once, in the order of their use.
 
     Args:
         calls: the calls of the part.
         inputs: its inputs.
-        outputs: what is wanted of it.
+        outputs: the tensors that it must return.
     """
     inside = {id(x) for x in inputs} | {id(x) for call in calls for x in call.tensors}
     wanted = [x for call in calls for x in call.given] + list(outputs)
@@ -132,11 +133,11 @@ def crossing(calls, inputs, outputs):
 
 
 def replay(calls, replaced):
-    """Make the calls again on other tensors; return them, and the dict of all tensors by the id of the old.
+    """Repeat calls on other tensors; return the new calls, and all new tensors by the id of the old one.
 
     Args:
-        calls: as `calls_of` gives them.
-        replaced: the new tensors by the ids of those whose place they take.
+        calls: as `calls_of` returns them.
+        replaced: the new tensors by the ids of those that they replace.
     """
     new, made = dict(replaced), []
 
@@ -158,7 +159,7 @@ class WithMask(keras.layers.Layer):
         super().__init__(autocast=False)
 
     def call(self, inputs):
-        return ops.copy(inputs[0])  # or the mask would be set on the tensor that was given
+        return ops.copy(inputs[0])  # else the mask would be set on the given tensor
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
@@ -168,7 +169,7 @@ class WithMask(keras.layers.Layer):
 
 
 class ReadMask(keras.layers.Layer):
-    """Keeps the mask that its input carries."""
+    """Records the mask that its input carries."""
 
     def __init__(self):
         super().__init__(autocast=False)
@@ -183,7 +184,7 @@ class ReadMask(keras.layers.Layer):
 
 
 def mask_of(tensor):
-    """The mask that Keras has set on a tensor, not a symbolic one, or None."""
+    """The mask that Keras has set on a concrete (not symbolic) tensor, or None."""
     reader = ReadMask()
     reader(tensor)
     return reader.found[-1]

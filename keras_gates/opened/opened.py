@@ -1,7 +1,7 @@
-"""A Keras model, opened: its recurrent layers, and how it runs one step at a time.
+"""A Keras model, opened up: its recurrent layers, and how to run it one step at a time.
 
-Everything that looks into a model or steps it takes an `Opened`. Weights are shared with the model, for its
-own layers run; nothing is copied.
+All functions that inspect a model or run its steps take an `Opened`. The model's own layers run, so weights
+are shared; nothing is copied.
 """
 
 import functools
@@ -16,7 +16,7 @@ from keras_gates.opened.whole import NotStepwiseError, Whole, named_inputs
 
 
 class UnreadableModelError(ValueError):
-    """A model in which there is nothing recurrent to look at."""
+    """A model without recurrent layers."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Opened:
             outputs, states = opened.step({"said": said}, states, context)
 
     What does not depend on the input `over` is the context: it is computed once. The rest runs step by step,
-    its states and the context carried. That the steps give what the whole sequence gives is tried out, layer
-    by layer, on random inputs when the steps are first asked for. While a step or a context is computed, the
-    model's layers have other loops: it must not be used in another thread meanwhile.
+    from its states and the context. When the steps are first requested, they are compared with the whole
+    sequence, layer by layer, on random inputs. While a step or a context is computed, the loops of the
+    model's layers are replaced: the model must not be used in another thread meanwhile.
 
-    Open a model once and keep it: every `Opened` that runs in steps calls the layers on new symbolic inputs,
-    which they remember.
+    Open a model once and keep the `Opened`: each one that runs in steps calls the layers on new symbolic
+    inputs, which the layers record.
 
     Args:
         model: a Keras model. To run in steps it must be functional, or `Sequential` with declared inputs;
-            any other model or layer has its recurrent layers alone.
+            for any other model or layer only `recurrent` is available.
         over: the name of the input that is given step by step: the name of its `keras.Input`, or `"inputs"`
             for the only one. None for all inputs that are sequences.
 
@@ -48,10 +48,10 @@ class Opened:
             `bidirectional/forward`; a dict.
 
     Raises:
-        TypeError: `model` is no Keras model or layer.
-        ValueError: `over` is no input of the model.
-        NotStepwiseError: with `over`: no output depends on it, or a layer reads other steps than the one it
-            is at; the sentence names the layer.
+        TypeError: `model` is not a Keras model or layer.
+        ValueError: `over` is not an input of the model.
+        NotStepwiseError: with `over`: no output depends on it, or a layer reads steps other than the current
+            one; the message names the layer.
     """
 
     model: keras.Layer
@@ -81,7 +81,7 @@ class Opened:
 
     @functools.cached_property
     def functional(self):
-        """The model as a functional one, which a `Sequential` is too."""
+        """The model as a functional one; a `Sequential` is converted."""
         if not getattr(self.model, "inputs", None):
             raise NotStepwiseError(
                 f"The model {self.model.name!r} does not declare its inputs: wrap it as "
@@ -98,12 +98,12 @@ class Opened:
 
     @functools.cached_property
     def whole(self):
-        """The model on whole sequences of any length, from its tokens on: see `Whole`."""
+        """The model on whole sequences of any length, after its tokenizer: see `Whole`."""
         return Whole(self.functional, self.over)
 
     @functools.cached_property
     def steps(self):
-        """How the model splits where `over` enters: see `Steps`."""
+        """The model split at its input `over`: see `Steps`."""
         poolings = by_place(self.model, lambda layer: pool_step_of(layer) is not None)
         return Steps(self.whole, self.recurrent, poolings)
 
@@ -123,8 +123,8 @@ class Opened:
         """The states before the first step, by name, each with the batch as its first axis.
 
         Args:
-            context: what `context` gives; from it come the size of the batch, and those states that a layer
-                is given as its `initial_state`.
+            context: what `context` returned; it determines the batch size, and those states that a layer is
+                given as its `initial_state`.
             batch_size: the number of sequences, for a model without context.
         """
         return self.steps.initial_states(context or {}, batch_size)
@@ -133,11 +133,11 @@ class Opened:
         """One step. It can be traced into a graph.
 
         Args:
-            inputs: by name, what is given step by step, one step of it, `(batch, …)`; `tokens` where the
-                input is a text that passes a `TextVectorization` first.
-            states: by name, as `initial_states` or the step before gave them. A state that is missing is as
-                before the first step.
-            context: what `context` gives.
+            inputs: by name, one step of each input that is given step by step, `(batch, …)`; `tokens` where
+                the input is a text that a `TextVectorization` reads first.
+            states: by name, as `initial_states` or the previous step returned them. A missing state has its
+                value before the first step.
+            context: what `context` returned.
 
         Returns:
             The outputs of the step, a dict of tensors `(batch, …)` by name (a single one is `outputs`), of
@@ -147,10 +147,10 @@ class Opened:
         return outputs, made.after
 
     def trace_step(self, inputs, states, context=None):
-        """`step` that also says what the cells report: outputs, states, and the dict of gates.
+        """`step` that also returns what the cells report: outputs, states, and the dict of gates.
 
         Gates are named by place and gate, such as `decoder_alignment`, the weights with which the cell of
-        the layer `decoder` looked at its memory, `(batch, J)`.
+        the layer `decoder` attended to the positions of its memory, `(batch, positions)`.
         """
         outputs, made = self.steps.step(inputs, states, context or {})
         return outputs, made.after, made.gates

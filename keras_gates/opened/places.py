@@ -1,4 +1,4 @@
-"""The layers inside a model, and the places at which they stand."""
+"""The layers inside a model by their places: paths of layer names, such as `encoder/gru`."""
 
 import keras
 
@@ -26,7 +26,7 @@ def _children(layer):
         return [("forward", layer.forward_layer), ("backward", layer.backward_layer)]
     if isinstance(layer, keras.Model):
         return [(child.name, child) for child in layer.layers]
-    # Only models tell their layers publicly; `tests/test_keras_contract.py` holds Keras to this method.
+    # Only models list their layers publicly; `tests/test_keras_contract.py` checks Keras for this method.
     return [(child.name, child) for child in layer._flatten_layers(include_self=False, recursive=False)]
 
 

@@ -1,4 +1,4 @@
-"""One step of a model, and the proof by trial that steps give what the whole sequence gives."""
+"""One step of a model, and the check on random inputs that steps give what the whole sequence gives."""
 
 import keras
 import numpy as np
@@ -10,32 +10,32 @@ from keras_gates.opened.places import unused, walk
 from keras_gates.opened.whole import NotStepwiseError, listed, not_stepwise
 
 TRIED_BATCH, TRIED_STEPS = 2, 4
-# The size of other free axes is another, so that none is mistaken for time.
+# Other free axes have a different size, so that none is mistaken for time.
 TRIED_SIZE = 7
 
 
 class Steps:
-    """A model split where its stepped inputs enter: what is computed once, and one step of the rest.
+    """A model split at its stepped inputs: what is computed once, and one step of the rest.
 
-    The layers run as they are, on sequences of one step, but for the recurrent ones, which start from the
-    states given, and those that pool over time, which pool all steps so far.
+    The layers run as they are, on sequences of one step, except for the recurrent ones, which start from the
+    given states, and those that pool over time, which pool all steps so far.
 
     Args:
         whole: a `Whole`.
-        recurrent, poolings: the layers of the model that carry something from step to step, by place.
+        recurrent, poolings: the layers of the model that have states, by place.
 
     Attributes:
         inputs: the inputs of one step by name, as `keras.InputSpec`.
         context_inputs: the other inputs of the model by name, symbolic tensors.
-        context_specs: what `context` gives, as `keras.InputSpec`.
+        context_specs: what `context` returns, by name, as `keras.InputSpec`.
         outputs: the names of the outputs of a step.
         recurrent, poolings: the layers that a step reaches, by place.
         carried: the states by name, as `keras.InputSpec`.
-        starts_from_context: whether a layer starts from a state that the context gives.
+        starts_from_context: whether a layer starts from a state that comes from the context.
 
     Raises:
-        NotStepwiseError: no output depends on the stepped inputs, or a layer reads other steps than the one
-            it is at.
+        NotStepwiseError: no output depends on the stepped inputs, or a layer reads steps other than the
+            current one.
     """
 
     def __init__(self, whole, recurrent, poolings):
@@ -64,11 +64,11 @@ class Steps:
     # -- the split
 
     def _split(self, calls, stepped, outputs):
-        """Make the models of the two sides, joined by what crosses; return an example of that."""
+        """Make the models of the two sides, connected by the context; return an example of the context."""
         entering = self._named(crossing(calls, stepped, outputs.values()))
         self._before = keras.Model(list(self.context_inputs.values()), entering) if entering else None
         self._mask_names = {name: unused(f"{name}_mask", entering, "_") for name in entering}
-        # Only a run tells which tensors carry a mask: a layer may set one that its symbolic call does not.
+        # Only a run shows which tensors carry a mask: a layer may set one that its symbolic call does not.
         sample = self._crossing({name: _sample(x, TRIED_SIZE) for name, x in self.context_inputs.items()})
         self.context_specs = {}
         for name, tensor in entering.items():
@@ -123,7 +123,7 @@ class Steps:
         return context
 
     def step(self, inputs, states, context):
-        """One step: the outputs by name, and the `Step` that was made."""
+        """One step: the outputs by name, and the `Step` that ran."""
         _check_names("A step", inputs, self.inputs)
         _check_names("A step", context, self.context_specs, "a context")
         outputs, made = self._run(self._after, inputs, states, context)
@@ -144,7 +144,7 @@ class Steps:
 
     def initial_states(self, context, batch_size):
         if batch_size is None and not context:
-            raise ValueError("Give `batch_size`: the model has no context that would tell it.")
+            raise ValueError("Give `batch_size`: the model has no context that determines it.")
         if batch_size is None:
             batch_size = ops.shape(next(iter(context.values())))[0]
         states = {
@@ -156,10 +156,10 @@ class Steps:
             states |= self.step(self._first(batch_size), {}, context)[1].start
         return states
 
-    # -- the proof
+    # -- the check
 
     def _try_out(self, calls, context):
-        """Run a sequence whole and in steps; the first layer to differ is named by a NotStepwiseError."""
+        """Run a sequence whole and in steps; a NotStepwiseError names the first layer that differs."""
         samples = {
             name: _sample(x, TRIED_STEPS if name in self.inputs else TRIED_SIZE)
             for name, x in self.whole.inputs.items()
@@ -240,7 +240,7 @@ def _layers_in(call):
 
 
 def _spec(tensor, shape):
-    """The dtype of a tensor, and as much of the shape as it has axes."""
+    """The dtype of a tensor, and of `shape` as many axes as the tensor has."""
     return keras.InputSpec(keras.backend.standardize_dtype(tensor.dtype), shape[: len(tensor.shape)])
 
 
@@ -263,12 +263,12 @@ def _sample(tensor, size):
 
 
 def _in_time(whole, step):
-    """Whether what a layer gives has a time axis, told by the shapes for a sequence and for one step."""
+    """Whether the output of a layer has a time axis, judged by its shapes for a sequence and for one step."""
     return whole.shape[1:2] == (TRIED_STEPS,) and step.shape[1:2] == (1,)
 
 
 def _agree(like, whole, steps):
-    """Whether what a layer gives for a sequence is what it gives step by step, or at the last step."""
+    """Whether the output of a layer for a sequence equals those of the steps, or that of the last step."""
     steps = ops.concatenate(steps, axis=1) if _in_time(whole, steps[0]) else steps[-1]
     whole, steps = ops.convert_to_numpy(whole), ops.convert_to_numpy(steps)
     if whole.shape != steps.shape:

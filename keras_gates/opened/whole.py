@@ -1,4 +1,4 @@
-"""A model on whole sequences: its inputs and outputs by name, open in time, and the calls of its layers."""
+"""A model on sequences of any length: its inputs and outputs by name, and the calls of its layers."""
 
 import functools
 
@@ -12,7 +12,7 @@ class NotStepwiseError(ValueError):
 
 
 def not_stepwise(layer, over=None):
-    """The error that names the layer which cannot be stepped."""
+    """The error that names the layer which cannot run one step at a time."""
     where = "" if over is None else f" over its input {over!r}"
     return NotStepwiseError(
         f"The model cannot run one step at a time{where}: its layer {layer.name!r} ({type(layer).__name__}) "
@@ -46,12 +46,12 @@ def is_sequence(tensor):
 
 
 class Whole:
-    """A functional model on whole sequences, open in time, from its tokens on.
+    """A functional model on whole sequences of any length, after its tokenizer if it has one.
 
     Attributes:
         over: the name of the input that is to be given step by step; None for all sequences.
-        tokenizer: the `TextVectorization` layer that this input passes first, or None. If there is one, the
-            input is called `tokens` and takes integers.
+        tokenizer: the `TextVectorization` layer that reads this input first, or None. If there is one, it is
+            left out: the input is called `tokens` and takes integers.
         inputs: the symbolic inputs by name.
         stepped: the names of those that are to be given step by step.
         calls: the calls of its layers (`keras_gates.opened.graph.Call`).
@@ -103,7 +103,7 @@ def listed(names):
 
 
 def _tokenizer_of(model, stepped):
-    """The `TextVectorization` layer that the only stepped input passes first, or None."""
+    """The `TextVectorization` layer that reads the only stepped input first, or None."""
     if len(stepped) != 1 or stepped[0].dtype != "string":
         return None
     calls, _ = calls_of(model, model.inputs)
