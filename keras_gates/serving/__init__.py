@@ -1,1 +1,1 @@
-"""Models that leave the lab: written as SavedModels, and used from there."""
+"""Models for deployment: written as SavedModels, and loaded again."""

@@ -1,4 +1,4 @@
-"""A SavedModel in use. Needs TensorFlow and NumPy, not Keras."""
+"""A loaded SavedModel. Needs TensorFlow and NumPy, not Keras."""
 
 import json
 import os
@@ -17,19 +17,19 @@ OPTIONS = "length", "temperature", "seed"
 
 
 class ServedModel:
-    """An exported model as a callable: inputs to outputs, like the Keras model it was.
+    """An exported model as a callable: inputs to outputs, like the Keras model it was exported from.
 
     Call arguments:
         inputs: what the model takes: one array, list or tensor, or a dict of these by name where it
-            takes several. Every dtype is taken that converts without loss of meaning: int64 for int32
+            takes several. Any dtype that converts without loss of meaning is accepted: int64 for int32
             (if the numbers fit), float64 for float32, `str` for strings.
 
     Returns:
         The output tensor, or a dict of tensors by name where the model has several.
 
     Attributes:
-        metadata: what the model's `metadata.json` tells, a dict; empty if there is none.
-        saved: what `tensorflow.saved_model.load` gave.
+        metadata: the content of the model's `metadata.json`, a dict; empty if there is none.
+        saved: what `tensorflow.saved_model.load` returned.
 
     Raises:
         TypeError: a dtype that does not convert.
@@ -41,14 +41,14 @@ class ServedModel:
         path = pathlib.Path(path)
         if not os.path.isfile(path / "saved_model.pb"):
             raise FileNotFoundError(
-                f"There is no SavedModel at {path}, a folder with saved_model.pb, or it may not be read."
+                f"There is no SavedModel at {path}, a folder with saved_model.pb, or it is not readable."
             )
         try:
             check_digests(path)
             self.metadata = _read_metadata(path / "metadata.json")
             self.saved = tf.saved_model.load(str(path))
             signatures = self.saved.signatures
-        except Exception as error:  # of a damaged file TensorFlow raises whatever its parts happen to raise
+        except Exception as error:  # for a damaged file, TensorFlow raises whatever its parts raise
             raise ValueError(f"The SavedModel at {path} is damaged: {first_line(error)}") from error
         if "serving_default" not in signatures:
             raise ValueError(
@@ -68,7 +68,7 @@ class ServedModel:
         return self.answer("trace", inputs)
 
     def stream(self, batch_size=1, state=None):
-        """A stream that takes sequences bit by bit; see `Stream`. Several at once do not mix."""
+        """A stream that takes sequences in pieces; see `Stream`. Several streams are independent."""
         return Stream(self, batch_size, state)
 
     def write(self, context=None, prompt=None, length=100, temperature=1.0, seed=None):
@@ -140,7 +140,7 @@ class ServedModel:
         return self.saved.signatures[endpoint]
 
     def answer(self, endpoint, inputs):
-        """What an endpoint gives, a dict, for inputs that are converted first."""
+        """The outputs of an endpoint, a dict, for inputs that are converted first."""
         signature = self.signature(endpoint)
         specs = signature.structured_input_signature[1]
         named = _by_name(inputs, list(specs))
@@ -148,7 +148,7 @@ class ServedModel:
 
 
 def _read_metadata(path):
-    """What `metadata.json` tells, a dict; empty if there is no such file."""
+    """The content of `metadata.json`, a dict; empty if there is no such file."""
     if not os.path.lexists(path):
         return {}
     if not path.is_file():
@@ -163,17 +163,17 @@ def _read_metadata(path):
 
 
 class Stream:
-    """Sequences taken bit by bit, with the state kept in between.
+    """Sequences that are pushed in pieces, with the state kept in between.
 
-    However a sequence is cut into pushes, the outputs are those of the whole.
+    However a sequence is divided into pushes, the outputs are those of the whole.
 
     Args:
         served: a `ServedModel` with the endpoint `"step"`.
-        batch_size: number of sequences taken side by side.
-        state: the `state` of another stream to go on from, also one pickled in another process.
+        batch_size: number of sequences processed in parallel.
+        state: the `state` of another stream to continue from, also one pickled in another process.
 
     Attributes:
-        state: what the recurrent layers carry: a dict of NumPy arrays by name. It may be pickled, and set.
+        state: the states of the model's layers: a dict of NumPy arrays by name. It may be pickled, and set.
     """
 
     def __init__(self, served, batch_size=1, state=None):
@@ -205,17 +205,18 @@ class Stream:
         self._state = {name: convert(name, state[name], like[name]) for name in like}
 
     def push(self, inputs):
-        """Take one step, or a chunk of several, and return the outputs there.
+        """Take one step, or a chunk of several, and return its outputs.
 
         Args:
             inputs: the inputs of one step, `(batch, …)`, or of a chunk, `(batch, time, …)`. For a model
-                of text a list of `batch` strings of whole words (or a string, if the batch is one): they
-                are a chunk, cut into tokens; or `{"tokens": …}`, as the endpoint `tokenize` gives them.
+                of text a list of `batch` strings of whole words (or a string, if the batch size is one):
+                they are a chunk, split into tokens; or `{"tokens": …}`, as the endpoint `tokenize` returns
+                them.
 
         Returns:
-            For one step the output at it, `(batch, …)`. For a chunk the outputs at each of its steps,
+            For one step its output, `(batch, …)`. For a chunk the outputs of all its steps,
             `(batch, time, …)`, or, from a model that gives one output for a sequence, the one for all
-            that was pushed so far. A dict by name where the model has several outputs.
+            steps pushed so far. A dict by name where the model has several outputs.
 
         Raises:
             TypeError, ValueError: as `ServedModel`; or the chunk holds no step.

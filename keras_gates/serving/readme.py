@@ -2,7 +2,7 @@
 
 
 def readme(about):
-    """The text for what `metadata.json` tells of a model."""
+    """The text for a model with this content of `metadata.json`."""
     return "\n".join(
         [
             *_opening(about),
@@ -20,7 +20,7 @@ def _opening(about):
     return [
         f"{about['name']}: a SavedModel written by keras_gates {about['keras_gates']}",
         "",
-        "It needs TensorFlow, and neither Keras nor keras_gates. Tensors go in and come out by name; the",
+        "It needs TensorFlow, and neither Keras nor keras_gates. Inputs and outputs are named tensors; the",
         "signatures are listed at the end, and in metadata.json. A dimension written as * is free.",
         "",
         "    import tensorflow as tf",
@@ -44,7 +44,7 @@ def _serving(about):
 def _stepping(about):
     step = about["endpoints"].get("step")
     if step is None:
-        return [f"No step by step: {about['absent'].get('step', 'it was not requested.')}", ""]
+        return [f"No endpoint for single steps: {about['absent'].get('step', 'it was not requested.')}", ""]
     states = [name for name in step["outputs"] if name in step["inputs"]]
     outputs = [name for name in step["outputs"] if name not in states]
     if "tokenize" in about["endpoints"]:
@@ -57,7 +57,7 @@ def _stepping(about):
         given = _arguments({name: spec for name, spec in step["inputs"].items() if name not in states})
         loop = ["    for _ in range(5):"]
     return [
-        "Step by step, the states in and out; initial_state gives those before the first step:",
+        "One step at a time, with the states as inputs and outputs; initial_state gives the first ones:",
         "",
         '    states = model["initial_state"](batch_size=tf.constant(1))',
         *loop,
@@ -74,7 +74,7 @@ def _tracing(about):
     given = _arguments(about["endpoints"]["trace"]["inputs"])
     return [
         "Every gate and state of every recurrent layer, (batch, time, units), NaN where a step is masked,",
-        "beside the outputs; in the names the layer comes first, then the gate or state:",
+        "and the outputs; a name is that of the layer, followed by that of the gate or state:",
         "",
         f'    everything = model["trace"]({given})',
         "",
@@ -117,8 +117,8 @@ def _writing(about):
 def _training():
     return [
         "To train it further, differentiate an endpoint with respect to its variables, which all endpoints",
-        "share. Dropout stays off, though, and no optimizer comes along: where Keras and keras_gates are",
-        "installed, the model saved as .keras is the better start.",
+        "share. Dropout stays off, though, and there is no optimizer: where Keras and keras_gates are",
+        "installed, the model saved as .keras is the better starting point.",
         "",
         '    variables = model["serve"].trainable_variables',
         "",

@@ -1,4 +1,4 @@
-"""Models that leave the lab: a SavedModel that serves where neither Keras nor this package is installed.
+"""Export to a SavedModel, which runs where neither Keras nor this package is installed.
 
 TensorFlow is imported by the functions that need it, so that `import keras_gates` works without it.
 """
@@ -23,7 +23,7 @@ from keras_gates.serving.readme import readme
 if TYPE_CHECKING:
     from keras_gates.serving.loaded import ServedModel
 
-# What the user asks for by name, and the function that makes the endpoints which belong to it.
+# What the user requests by name, and the function that makes the endpoints which belong to it.
 ENDPOINTS = {"serve": whole.endpoints, "step": step.endpoints, "trace": trace.endpoints}
 
 
@@ -36,28 +36,28 @@ def export(
 ) -> None:
     """Write a model as a SavedModel for inference.
 
-    The folder answers in any process that has TensorFlow; the README.txt in it says how, name by name:
+    The folder can be used in any process that has TensorFlow; its README.txt says how, with all names:
 
         served = tensorflow.saved_model.load(path)
         served.signatures["serving_default"](inputs=x)["outputs"]
 
-    It is written beside `path` and renamed when it is whole: what stands at `path` is complete or absent.
+    It is written next to `path` and renamed when it is complete: `path` is complete or absent.
 
     Args:
         model: a built Keras model whose inputs are declared (functional, or `Sequential` from
-            `keras.Input`). What it declares as `None`, batch and time as a rule, stays open. A model that
+            `keras.Input`). Axes that it declares as `None`, usually batch and time, stay free. A model that
             begins with `TextVectorization` takes raw strings.
         path: the folder to write. It must not exist.
         endpoints: some of
 
             - `"serve"`: whole sequences to outputs, also as `serving_default`. It is always written.
             - `"step"`: one step of input and the states of all recurrent layers to outputs and new states,
-              with `initial_state(batch_size)`; for a model of text, steps are tokens, from `tokenize`.
+              with `initial_state(batch_size)`; for a text model, steps are tokens, from `tokenize`.
             - `"trace"`: whole sequences to outputs and every gate and state of every recurrent layer.
 
-            By default all that the model can have: a model that reads the future cannot have `"step"`.
-        metadata: what else to tell who loads the model, such as `{"classes": ["negative", "positive"]}`:
-            a dict that JSON can hold.
+            By default all that the model supports: one that reads future steps does not support `"step"`.
+        metadata: further information for whoever loads the model, such as
+            `{"classes": ["negative", "positive"]}`: a dict that JSON can hold.
         write: for a model that writes: a dict of those arguments of `keras_gates.write` that say how, such as
             `{"over": "said", "start": 1, "stop": 2, "how": keras_gates.Beam(5)}`: some of `over`, `start`,
             `stop`, `how`, `output`, `head` and `vocabulary`. The folder has the endpoint
@@ -71,12 +71,12 @@ def export(
     several have their names in the model.
 
     Raises:
-        FileExistsError: something stands at `path` already.
+        FileExistsError: `path` exists already.
         OSError: the folder cannot be written (read-only, disk full); nothing is left at `path`.
-        TypeError: `model` is no Keras model, or JSON cannot hold `metadata`.
-        ValueError: an endpoint is unknown, or requested but unavailable for this model (the sentence names
+        TypeError: `model` is not a Keras model, or JSON cannot hold `metadata`.
+        ValueError: an endpoint is unknown, or requested but unavailable for this model (the message names
             the layer at fault); the model declares no inputs, or keeps states between calls
-            (`stateful=True`); Keras runs on another backend than TensorFlow.
+            (`stateful=True`); Keras runs on a backend other than TensorFlow.
     """
     check_exportable(model)
     wanted = _check_endpoints(endpoints)
@@ -113,22 +113,22 @@ def load(path: str | PathLike[str]) -> "ServedModel":
     """Read a SavedModel back as a callable.
 
     The digests that `export` lists in `SHA256SUMS` are checked, which takes about 0.1 s for each 100 MB.
-    Files that were added since, such as `assets.extra`, are not looked at; a SavedModel without that list
-    loads unchecked. To load a model whose files were changed on purpose, remove the list.
+    Files that were added later, such as `assets.extra`, are ignored; a SavedModel without that list loads
+    unchecked. To load a model whose files were changed on purpose, remove the list.
 
     Args:
         path: a folder that `export` wrote; any SavedModel with a `serving_default` signature will do.
 
     Returns:
         A `keras_gates.serving.loaded.ServedModel`: called with inputs (NumPy arrays, lists or tensors of
-        any dtype that converts without loss of meaning) it gives output tensors; `.trace(inputs)` every
-        gate and state; `.stream()` takes sequences bit by bit and keeps the state; `.write(…)` and
-        `.write_stream(…)` let a model write that was exported with `write`.
+        any dtype that converts without loss of meaning) it returns output tensors; `.trace(inputs)` returns
+        every gate and state as well; `.stream()` takes sequences in pieces and keeps the state; `.write(…)`
+        and `.write_stream(…)` let a model write that was exported with `write`.
 
     Raises:
         FileNotFoundError: there is no SavedModel at `path`.
-        ValueError: the SavedModel there is damaged (the sentence names the file, as far as it is known), or
-            has no `serving_default` signature.
+        ValueError: the SavedModel there is damaged (the message names the file if it is known), or has no
+            `serving_default` signature.
     """
     from keras_gates.serving.loaded import ServedModel
 
@@ -136,7 +136,7 @@ def load(path: str | PathLike[str]) -> "ServedModel":
 
 
 def check_exportable(model):
-    """Raise a TypeError or ValueError that says why a model cannot leave Keras, if it cannot."""
+    """Raise a TypeError or ValueError that says why a model cannot be exported, if it cannot."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model; got {model!r} of type {type(model).__name__}.")
     if keras.backend.backend() != "tensorflow":
@@ -152,7 +152,7 @@ def check_exportable(model):
     for _, layer in walk(model):
         if getattr(layer, "stateful", False):
             raise ValueError(
-                f"The layer {layer.name!r} has stateful=True: all who call the exported model would share "
+                f"The layer {layer.name!r} has stateful=True: all callers of the exported model would share "
                 f"its states. Rebuild the model with stateful=False, which has the same weights."
             )
 
@@ -186,7 +186,7 @@ def _described(tensors):
 
 
 def _about(opened, metadata):
-    """What `metadata.json` tells of a model: a dict that JSON can hold; the user's own comes last."""
+    """The content of `metadata.json`: a dict that JSON can hold; the user's own entries come last."""
     import tensorflow as tf
 
     model = opened.functional
@@ -217,5 +217,5 @@ def _write_graph(archive, folder):
     try:
         archive.write_out(folder, verbose=False)
     except tf.errors.OpError as error:
-        # TensorFlow puts the reason behind the path and before the name of its operation
+        # TensorFlow puts the reason after the path and before the name of its operation
         raise OSError(str(error).splitlines()[0].rpartition("; ")[2].partition(" [Op:")[0]) from error

@@ -14,8 +14,8 @@ def endpoints(opened):
     """`step`, `initial_state`, and for a model that begins with text `tokenize`.
 
     Raises:
-        NotStepwiseError: a layer reads other steps than the one it is at, or starts from a state that
-            depends on an input that is no sequence; or the tokens of a text are not those of its parts.
+        NotStepwiseError: a layer reads steps other than the current one, or starts from a state that
+            depends on an input that is not a sequence; or the tokens of a text are not those of its parts.
         UnreadableModelError: nothing in the model is recurrent.
     """
     made = {"step": step(opened), "initial_state": initial_state(opened)}
@@ -23,9 +23,9 @@ def endpoints(opened):
 
 
 def step(opened):
-    """One step and the states before it to outputs and the states after it.
+    """From one step and the states before it, the outputs and the states after it.
 
-    An input that is no sequence is given with every step.
+    An input that is not a sequence is passed with every step.
     """
     opened.check_recurrent()
     steps = opened.steps
@@ -58,7 +58,7 @@ def initial_state(opened):
 
 
 def tokenize(opened):
-    """Texts to tokens, `(batch, time)`, as wide as the longest text and filled up with zeros."""
+    """From texts, their tokens, `(batch, time)`, padded with zeros to the longest text."""
     tokenizer = opened.whole.tokenizer
     _check_tokenizer(tokenizer, opened)
 

@@ -6,7 +6,7 @@ from keras_gates.serving.endpoints import Endpoint
 
 
 def endpoints(opened):
-    """`serve`: the model as it is, from raw text where it begins with text."""
+    """`serve`: the model as it is, including its tokenizer if it takes text."""
 
     def serve(*inputs):
         with plain_loops(opened.recurrent.values()):
