@@ -1,6 +1,6 @@
 """Models for other runtimes: LiteRT and ONNX.
 
-A model of text is converted from its tokens on, for neither runtime has TensorFlow's string operations.
+A text model is converted without its tokenizer, since neither runtime has TensorFlow's string operations.
 """
 
 from keras_gates.convert.litert import to_litert

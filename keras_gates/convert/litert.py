@@ -14,19 +14,19 @@ from keras_gates.serving.saved_model import check_exportable
 
 
 def to_litert(model, path, endpoint="serve", time=None, batch_size=1):
-    """Write a model as a LiteRT (TensorFlow Lite) file with nothing but built-in operations.
+    """Write a model as a LiteRT (TensorFlow Lite) file with built-in operations only.
 
     Args:
         model: as `keras_gates.export` takes it.
         path: the file to write. It must not exist.
         endpoint: `"serve"`, whole sequences of a fixed length, whose loops are unrolled (LiteRT has no
-            built-in for them); or `"step"`, one step and the states before it to outputs and new states,
-            which needs no loop.
+            built-in operation for them); or `"step"`, one step and the states before it to outputs and new
+            states, which needs no loop.
         time: the number of steps of a sequence, for `"serve"`.
         batch_size: the number of sequences, which is fixed too.
 
     The signature is `serving_default`, its inputs and outputs are named as in the SavedModel of
-    `keras_gates.export`, but for a model of text, which takes `tokens`.
+    `keras_gates.export`, except that a text model takes `tokens`.
 
     Raises:
         FileExistsError, OSError, TypeError, ValueError: as `keras_gates.export`; `time` is missing.
@@ -69,7 +69,7 @@ def _fixed(shape, batch_size, time):
 
 
 def _unrolled(opened):
-    """Whole sequences to outputs, from the tokens on, without a loop."""
+    """From whole sequences, of tokens for a text model, the outputs, without a loop."""
     opened.check_recurrent()
     layers = opened.recurrent.values()
 

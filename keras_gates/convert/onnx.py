@@ -27,7 +27,7 @@ from keras_gates.serving.saved_model import check_exportable
 
 
 def to_onnx(model, path, endpoint="serve", native=True):
-    """Write a model as an ONNX file, open in batch and time.
+    """Write a model as an ONNX file, with free batch and time axes.
 
     A recurrent layer becomes ONNX's own `LSTM`, `GRU` or `RNN` operator where that computes the same
     (standard, peephole, coupled and simple cells and GRUs with tanh and sigmoid, without a mask), and
@@ -39,12 +39,12 @@ def to_onnx(model, path, endpoint="serve", native=True):
         endpoint: `"serve"`, whole sequences, or `"step"`, one step and the states before it.
         native: whether to use ONNX's own recurrent operators.
 
-    Inputs and outputs are named as in the SavedModel of `keras_gates.export`, but for a model of text, which
-    takes `tokens`.
+    Inputs and outputs are named as in the SavedModel of `keras_gates.export`, except that a text model takes
+    `tokens`.
 
     Raises:
         FileExistsError, OSError, TypeError, ValueError: as `keras_gates.export`; or the model has an
-            operation for which there is no translation, which the sentence names.
+            operation for which there is no translation, which the message names.
         ImportError: `onnx` is not installed.
     """
     import tensorflow as tf
@@ -71,11 +71,11 @@ def to_onnx(model, path, endpoint="serve", native=True):
 
 
 def _with_calls_marked(opened, calls):
-    """Whole sequences to outputs, from the tokens on, with an operation in place of every recurrent loop.
+    """From whole sequences the outputs, with one operation in place of every recurrent loop.
 
     Args:
         opened: an `Opened`.
-        calls: a dict that fills, when the function is traced, with a `MarkedCall` by the name of the
+        calls: a dict that is filled, when the function is traced, with a `MarkedCall` by the name of the
             operation.
     """
     opened.check_recurrent()
@@ -104,8 +104,8 @@ class MarkedCall:
     Attributes:
         place, layer: the layer and its place.
         initial_state: the states before the first step, nested as Keras holds them.
-        carried: what goes from step to step: the states, and under a mask the output, zeros at first.
-        scanned: what has a time axis: the sequences, and the mask if there is one.
+        carried: the tensors passed from step to step: the states, and under a mask the output, first zeros.
+        scanned: the tensors with a time axis: the sequences, and the mask if there is one.
     """
 
     place: str
@@ -116,9 +116,9 @@ class MarkedCall:
 
 
 def _mark(calls, place, layer, sequences, initial_state, mask, training=False):
-    """In place of a layer's loop: one operation, never run, from all that is carried and scanned.
+    """Replaces a layer's loop by one operation, never run, that takes all carried and scanned tensors.
 
-    It gives the outputs and the states after the last step.
+    It returns the outputs and the states after the last step.
     """
     import tensorflow as tf
 
@@ -155,7 +155,7 @@ def _described(call, native):
 
 
 def _one_step(call):
-    """A concrete function from what is carried and scanned at a step to what is carried and the output."""
+    """A concrete function from the carried and scanned tensors of a step to the carried ones and output."""
     import tensorflow as tf
 
     states = named_states(call.place, call.layer, call.initial_state)
@@ -185,7 +185,7 @@ def _native_weights(cell):
     if not usual or getattr(cell, "recurrent_activation", None) is not keras.activations.sigmoid:
         return None
     if type(cell) is GRUCell:
-        # z is what is kept; a gate that says what is written is 1 − σ(a) = σ(−a)
+        # z is the fraction that is kept; for a gate that says what is written it is 1 − σ(a) = σ(−a)
         order = {"u": "u" if cell.update == "keep" else "-u", "r": "r", "n": "n"}
         return "GRU", _stacked(cell, order), {"linear_before_reset": int(cell.reset_after)}
     if type(cell) is LSTMCell:

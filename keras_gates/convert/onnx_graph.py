@@ -1,4 +1,4 @@
-"""The graph of a TensorFlow function in ONNX, as far as models of gated cells use TensorFlow's operations.
+"""Translation of TensorFlow graphs to ONNX, for the operations that models of gated cells use.
 
 Needs the package `onnx`.
 """
@@ -11,7 +11,7 @@ import onnx
 import tensorflow as tf
 from onnx import helper, numpy_helper
 
-# Both from 2022, so that runtimes of some age read what is written.
+# Both from 2022, so that older runtimes can read the files.
 OPSET = 17
 IR_VERSION = 8
 
@@ -69,7 +69,7 @@ class Operator:
     Attributes:
         kind: `"LSTM"`, `"GRU"` or `"RNN"`.
         weights: W, R, B and perhaps P, as ONNX holds them.
-        attributes: others of the operator's attributes than these two:
+        attributes: the operator's attributes, except those that follow from these two:
         units, reverse: the number of units, and whether the last step comes first.
     """
 
@@ -85,10 +85,10 @@ class Loop:
     """A loop over the steps of a sequence.
 
     Attributes:
-        name: put before the names inside the loop.
-        step: a concrete function of what is carried, and of one step of what is scanned; to what is carried
-            on, the states first, and the output.
-        carried: the number of tensors that are carried.
+        name: the prefix of the names inside the loop.
+        step: a concrete function from the carried tensors, and one step of the scanned ones, to the new
+            carried tensors, the states first, and the output.
+        carried: the number of tensors that are passed from step to step.
         reverse: whether the last step comes first.
     """
 
@@ -105,7 +105,7 @@ def model_of(function, input_names, recurrent):
         function: the concrete function.
         input_names: the names of its inputs in ONNX. An output of the same name, a state that the function
             takes and gives, is called `NAME_after`.
-        recurrent: what stands in place of an operation, by its name: an `Operator` or a `Loop`.
+        recurrent: what replaces an operation, by its name: an `Operator` or a `Loop`.
 
     Raises:
         UnknownOperationError: the function has an operation without a translation.
@@ -127,7 +127,7 @@ def model_of(function, input_names, recurrent):
 
 
 def graph_of(translator, name, inputs, outputs):
-    """What was translated as an ONNX graph, with those constants alone that it uses."""
+    """The translated nodes as an ONNX graph, with only the constants that it uses."""
     used = {name for node in translator.nodes for name in node.input}
     constants = [constant for constant in translator.initializers if constant.name in used]
     return helper.make_graph(translator.nodes, name, inputs, outputs, constants)
@@ -138,7 +138,7 @@ def onnx_type(dtype):
 
 
 def value_info(name, tensor):
-    """The declaration of an input or output; free dimensions have no size, but a name of their own."""
+    """The declaration of an input or output; free dimensions have a name of their own instead of a size."""
     sizes = [size if size is not None else f"{name}_{axis}" for axis, size in enumerate(tensor.shape)]
     return helper.make_tensor_value_info(name, onnx_type(tensor.dtype), sizes)
 
@@ -147,8 +147,8 @@ class Translator:
     """Translates the graph of a concrete function, node by node.
 
     Args:
-        prefix: put before every name, so that the names of a graph and of those inside it differ.
-        recurrent: what stands in place of an operation, by its name: an `Operator` or a `Loop`.
+        prefix: the prefix of every name, so that the names of a graph and of those inside it differ.
+        recurrent: what replaces an operation, by its name: an `Operator` or a `Loop`.
 
     Attributes:
         nodes, initializers: what was translated so far.
@@ -200,7 +200,7 @@ class Translator:
         return names[0] if outputs == 1 else names
 
     def rename(self, names, new_names):
-        """Give values new names besides."""
+        """Give values additional names."""
         for old, new in zip(names, new_names, strict=True):
             self.nodes.append(helper.make_node("Identity", [old], [new]))
 
@@ -227,7 +227,7 @@ class Translator:
         ):
             self.names[tensor.name] = name
 
-    # -- one method for each of TensorFlow's operations that ONNX has otherwise
+    # -- one method for each of TensorFlow's operations that is different in ONNX
 
     def _Const(self, operation, inputs):
         return self.constant(_static(operation.outputs[0]))
@@ -417,13 +417,13 @@ class Translator:
         )
         outputs = self.node("Squeeze", [outputs, self._int64([1])])
         outputs = self.node("Transpose", [outputs], perm=[1, 0, 2])
-        if call.reverse:  # ONNX keeps the order of the input, Keras gives that of the processing
+        if call.reverse:  # ONNX keeps the input's order, Keras that of processing
             cut = (self._int64([bound]) for bound in (-1, -LAST, 1, -1))
             outputs = self.node("Slice", [outputs, *cut])
         return [outputs, *(self.node("Squeeze", [state, self._int64([0])]) for state in after)]
 
     def _loop(self, call, inputs):
-        """A Scan over the graph of one step: from what is carried and scanned to outputs and last states."""
+        """A Scan over the graph of one step: from carried and scanned tensors to outputs and last states."""
         prefix = f"{call.name}_step_"
         inner = Translator(prefix)
         given = [f"{prefix}in_{k}" for k in range(len(inputs))]
@@ -453,12 +453,12 @@ LAST = np.iinfo("int64").max
 
 
 class SlicePlan(NamedTuple):
-    """A slice in the three parts of which ONNX makes it.
+    """A slice as the three operations that ONNX needs for it.
 
     Attributes:
         cuts: `(start, stop, axis, step)` for every axis that is not taken whole.
-        squeezed: the axes that are then left out, as they are counted in the input.
-        added: the axes that are then added, as they are counted in the output.
+        squeezed: the axes that are then removed, counted in the input.
+        added: the axes that are then added, counted in the output.
     """
 
     cuts: list
