@@ -13,21 +13,21 @@ from keras_gates.introspect.tracing import trace
 
 
 class GateLog(keras.callbacks.Callback):
-    """Log, after each epoch, how far gates are open, how long memories last and what gradient arrives where.
+    """Log, after each epoch, how far gates are open, how long memories last and how large gradients are.
 
-    On a few sequences that stay the same. The numbers join the logs of the epoch, under names such as
-    `lstm/f/open`, `lstm/time_constant` and `lstm/c/gradient_first`; so they are in the history, and callbacks
-    that come later in the list (`TensorBoard`, `CSVLogger`) write them as they write the loss.
+    All are measured on a few fixed sequences. The numbers are added to the logs of the epoch, under names
+    such as `lstm/f/open`, `lstm/time_constant` and `lstm/c/gradient_first`; so they are in the history, and
+    callbacks that come later in the list (`TensorBoard`, `CSVLogger`) write them as they write the loss.
 
     Args:
         inputs: a few sequences, as the model takes them.
-        targets: what belongs to them; without, gradients are left out.
-        path: a CSV file to write them to as well, one row for each epoch; a former file is replaced.
+        targets: their targets; without these, gradients are left out.
+        path: a CSV file to write them to as well, one row for each epoch; an existing file is replaced.
 
     Per layer and gate: `mean`, and the fractions of time `open` (above 0.9) and `shut` (below 0.1); per layer
     `time_constant`, the median of `keras_gates.introspect.time_constants`, in steps; per layer and state the
-    norm of the loss's gradient at the first and the last step that counts, `gradient_first` and
-    `gradient_last`, averaged over the sequences. (Nothing follows c of the last step: its gradient is zero.)
+    norm of the loss's gradient at the first and the last unmasked step, `gradient_first` and
+    `gradient_last`, averaged over the sequences. (No step follows c of the last step: its gradient is zero.)
     """
 
     def __init__(self, inputs, targets=None, path=None):
@@ -73,7 +73,7 @@ def gradient_numbers(flow):
 
 
 def _ends(norms):
-    """The mean norm at the first and at the last step that counts of each sequence that has one."""
+    """The mean norm at the first and at the last unmasked step of each sequence that has one."""
     counts = ~np.isnan(norms)
     some = counts.any(axis=1)
     rows = np.arange(len(norms))[some]
@@ -83,7 +83,7 @@ def _ends(norms):
 
 
 def write_rows(path, rows):
-    """Write dicts with the same keys as a CSV file; a former file at `path` is replaced as a whole."""
+    """Write dicts with the same keys as a CSV file; an existing file at `path` is replaced as a whole."""
     with (
         written_whole(path, "table", replace=True) as partial,
         partial.open("w", newline="", encoding="utf-8") as file,

@@ -22,11 +22,12 @@ def gradient_flow(
 ) -> dict[str, dict[str, np.ndarray]]:
     """The gradient of the loss with respect to every state of every recurrent layer at every step.
 
-    The states of a step are what it hands to the next one (h_t is the output as well), each a coordinate of
-    its own: ∂loss/∂c_t is what a nudge of the memory alone does through the steps that follow, and ∂loss/∂h_t
-    what a nudge of the output alone does, here and later. So the two paths back through time, through the
-    memory and through the gates, are told apart. It is computed by adding a zero to every state and
-    differentiating with respect to the zeros; the model runs in inference mode, and no variable changes.
+    The states of a step are what it passes to the next one (h_t is the output as well), each an independent
+    variable: ∂loss/∂c_t is the effect of a perturbation of the memory alone, through the following steps, and
+    ∂loss/∂h_t that of a perturbation of the output alone, at this step and later. So the two paths back
+    through time, through the memory and through the gates, are distinguished. The gradient is computed by
+    adding a zero to every state and differentiating with respect to the zeros; the model runs in inference
+    mode, and no variable changes.
 
     Compiled on the first call and reused for the same model and loss; the last four are kept.
 
@@ -45,7 +46,7 @@ def gradient_flow(
         the batch divides each sequence's gradient by the batch size. Masked steps are NaN.
 
     Raises:
-        TypeError: `model` is no Keras model or layer.
+        TypeError: `model` is not a Keras model or layer.
         ValueError: nothing in it is recurrent, or it has no loss and none was given.
     """
     if loss is None and not getattr(model, "compiled", False):
@@ -98,7 +99,7 @@ class Differentiator(Pass):
 
 
 def gradients_of(function, arguments):
-    """The gradient of a scalar function of a nest of tensors, as such a nest, in Keras' backend."""
+    """The gradient of a scalar function of a nest of tensors, nested in the same way, by Keras' backend."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax

@@ -1,4 +1,4 @@
-"""Text coloured by a unit, as one HTML page that needs nothing else."""
+"""Text coloured by a unit, as one self-contained HTML page."""
 
 import base64
 import html
@@ -11,24 +11,24 @@ from keras_gates.introspect.statistics import gates_of, rank_units
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
-# Values travel as bytes: 255 levels are more than an eye tells apart, and one byte is left for "no value".
+# Values are encoded as bytes: 255 levels are more than the eye distinguishes, and one is left for "no value".
 LEVELS, MISSING = 254, 255
 
 
 def page(trace, tokens, sequence=0, labels=None, choose=None, title="Text coloured by a unit", best=12):
     """A page with the text of one sequence, each token coloured by a unit of the reader's choice.
 
-    The reader picks the layer, the gate or state, and the unit; with labellings, from lists of the units that
-    follow each of them best. `swing` is how much a step changed the memory (c, or h where there is none),
-    |c_t − c_{t−1}|; its last entry is the norm over all units.
+    The reader selects the layer, the gate or state, and the unit; or, for each of the labellings, one from
+    the list of the units that follow it best. `swing` is how much a step changed the memory (c, or h where
+    there is none), |c_t − c_{t−1}|; its last entry is the norm over all units.
 
     Args:
-        trace: what `trace` gives.
+        trace: what `trace` returned.
         tokens: the text of each step of the sequence, characters or words; steps beyond them are left out.
-        sequence: which one of the batch.
+        sequence: its index in the batch.
         labels: `{what: numbers}`, labellings of the steps as `rank_units` takes them, `(batch, time)`.
-        choose: `(layer, name, unit)` to show first, `swing` among the names; by default the best follower of
-            the first labelling.
+        choose: `(layer, name, unit)` to show first, where `swing` is a name too; by default the unit that
+            follows the first labelling best.
         title: the title of the page.
         best: how many units to list for each labelling.
 
@@ -100,7 +100,7 @@ def _as_series(values, signed):
 
 
 def _pack(series):
-    """Values of each unit between its own bounds, in bytes, a unit after the other."""
+    """The values of each unit, scaled to its own bounds, as bytes, unit by unit."""
     values = series.pop("values")
     known = ~np.isnan(values)
     high = np.where(known, values, -np.inf).max(axis=0, initial=-np.inf)

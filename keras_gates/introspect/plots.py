@@ -20,8 +20,8 @@ def gate_maps(layer, tokens=None, sequence=0, names=None):
 
     Args:
         layer: one layer of a trace, `{name: (batch, time, units)}`.
-        tokens: what stands at each step, as labels of the time axis.
-        sequence: which one of the batch.
+        tokens: the text of each step, as labels of the time axis.
+        sequence: its index in the batch.
         names: the gates and states to draw; by default all.
 
     Returns:
@@ -55,7 +55,7 @@ def gate_maps(layer, tokens=None, sequence=0, names=None):
 
 
 def openness(trace):
-    """Histograms of how far gates are open, over all steps that count and all units: a row for each layer."""
+    """Histograms of how far gates are open, over all unmasked steps and all units: a row for each layer."""
     plt = _pyplot()
     figure, axes = _grid(plt, trace, (2.3, 1.9))
     for (place, layer), row in zip(trace.items(), axes, strict=True):
@@ -74,7 +74,7 @@ def openness(trace):
 def saturation_scatter(trace, shut_below=0.1, open_above=0.9):
     """Each unit by the fractions of time its gates are open (right) and shut (up): a row for each layer.
 
-    After Karpathy, Johnson & Fei-Fei 2015, figure 3. On the diagonal a gate is never in between.
+    After Karpathy, Johnson & Fei-Fei 2015, figure 3. On the diagonal a gate is always either open or shut.
     """
     plt = _pyplot()
     figure, axes = _grid(plt, trace, (2.4, 2.4))
@@ -91,7 +91,7 @@ def saturation_scatter(trace, shut_below=0.1, open_above=0.9):
 
 
 def _grid(plt, trace, size):
-    """One row for each layer, wide enough for the most gates that any has; what stays empty is taken away."""
+    """One row for each layer, with columns for the largest number of gates; unused axes are hidden."""
     counts = [len(gates_of(layer)) for layer in trace.values()]
     columns = max(counts)
     if not columns:
@@ -115,10 +115,10 @@ def gradient_norms(curves, ax=None, floor=None):
     Args:
         curves: `{label: norms}`, each norm by its distance, the first at distance zero.
         ax: the axes to draw into; by default those of a new figure.
-        floor: a norm to mark with a line, below which a gradient counts as gone.
+        floor: a norm to mark with a line, below which a gradient counts as vanished.
 
     Returns:
-        The axes. A norm of exactly zero has no place on the scale and is left out.
+        The axes. A norm of exactly zero cannot be shown on this scale and is left out.
     """
     if ax is None:
         ax = _pyplot().figure(figsize=(7, 4.2), layout="constrained").add_subplot()
@@ -134,10 +134,10 @@ def gradient_norms(curves, ax=None, floor=None):
 
 
 def alignment(weights, inputs=None, outputs=None, ax=None):
-    """An alignment matrix: how much each step (a row) looks at each place of the memory (a column).
+    """An alignment matrix: how much each step (a row) attends to each position of the memory (a column).
 
     Args:
-        weights: `(time, memory)`, one sequence of what an attention cell reports.
+        weights: `(time, positions)`, the alignment of one sequence, as a trace has it.
         inputs: the tokens of the memory.
         outputs: the tokens of the steps.
         ax: the axes to draw into; by default those of a new figure.

@@ -1,4 +1,4 @@
-"""Record what recurrent layers compute: a loop that keeps all of it stands in for their own."""
+"""Record what recurrent layers compute: their loops are replaced by one that keeps all of it."""
 
 import contextlib
 import functools
@@ -29,10 +29,10 @@ class Record:
     """What a recurrent layer computed in one call.
 
     Attributes:
-        cells: the cells of the layer by place: that of the layer, or for a stack `place/0`, `place/1`, …
+        cells: the cells of the layer by place: the place of the layer, or for a stack `place/0`, `place/1`, …
         readings: for each cell `{"states": [...], "gates": {...}}`, every tensor of shape `(time, batch, …)`
             in the order of the input.
-        mask: which steps count, `(time, batch)`, or None.
+        mask: shape `(time, batch)`, false at masked steps, or None.
     """
 
     cells: dict
@@ -40,7 +40,7 @@ class Record:
     mask: object
 
     def states_by_name(self, states=None):
-        """By place of the cell, its states by name, or tensors given in their place."""
+        """By place of the cell, its states by name, or other tensors under these names."""
         states = [reading["states"] for reading in self.readings] if states is None else states
         return {
             place: name_states(cell, values)
@@ -58,7 +58,7 @@ class Record:
 
 @contextlib.contextmanager
 def recording(layers, nudges=None):
-    """Within, recurrent layers keep what they compute; yields a dict that fills with it.
+    """Within the context, recurrent layers keep what they compute; yields a dict that is filled with it.
 
     Args:
         layers: by place, the layer and its `reporting_cells`.
@@ -86,17 +86,17 @@ def recording(layers, nudges=None):
 
     with contextlib.ExitStack() as stack:
         for place, (layer, cells) in layers.items():
-            # On a GPU, Bidirectional has a loop of its own that does not reach those of its two layers.
+            # On a GPU, Bidirectional has a loop of its own that bypasses those of its two layers.
             stand_in = functools.partial(loop, place, layer, cells)
             stack.enter_context(attributes(layer, inner_loop=stand_in, use_cudnn=False))
         yield records
 
 
 def _outputs(reading, mask, layer):
-    """What the layer gives out, batch first and in the order of processing, as `keras.layers.RNN` does."""
+    """The outputs of the layer, batch first and in the order of processing, as in `keras.layers.RNN`."""
     outputs = output_of(reading)
     if mask is not None:
-        # Before the first step that counts there is no output to repeat, whatever the states start from.
+        # Before the first unmasked step there is no output to repeat, whatever the initial states.
         counts = mask if layer.zero_output_for_mask else _has_begun(mask, reverse=layer.go_backwards)
         outputs = where_step(counts, outputs, ops.zeros_like(outputs))
     outputs = ops.swapaxes(outputs, 0, 1)
@@ -111,14 +111,13 @@ def _has_begun(mask, reverse):
     return (ops.flip(counted, axis=0) if reverse else counted) > 0
 
 
-# -- cells that say what their gates were
+# -- cells that report their gates
 
 
 def reporting_cells(layer):
-    """The cells that a layer steps through, lowest first, as cells that say what their gates were.
+    """The cells that a layer steps through, lowest first, as cells that report their gates.
 
-    For Keras' own, cells of this package run on the very same weights; a cell that says nothing stays as it
-    is.
+    Keras' own are replaced by cells of this package on the same weights; all others are returned unchanged.
     """
     return [_reporting(cell) for cell in cells_of(layer)]
 
@@ -151,19 +150,19 @@ def _common(cell):
 
 
 def run_and_keep(cells, sequences, initial_state, mask, reverse=False, nudges=None):
-    """Take a sequence through a stack of cells and keep every state and gate of every step.
+    """Run a stack of cells over a sequence and keep every state and gate of every step.
 
     Args:
         cells: lowest first.
         sequences: the inputs, shape `(time, batch, …)`.
         initial_state: as `keras.layers.RNN` holds it: the states, or one list of states for each cell.
-        mask: which steps count, shape `(time, batch)`, or None. One that does not count changes nothing.
+        mask: shape `(time, batch)`, or None. A step where it is false changes nothing.
         reverse: whether the last step comes first.
         nudges: what is added to each new state, a list for each cell of tensors `(time, batch, size)`.
 
     Returns:
         A reading for each cell: `{"states": [...], "gates": {...}}`, of shape `(time, batch, …)` in the
-        order of the input; and the final states, as nested as `initial_state`.
+        order of the input; and the final states, nested as `initial_state`.
     """
     start = [initial_state] if len(cells) == 1 and not _is_stacked(initial_state) else initial_state
     start = [list(states) if keras.tree.is_nested(states) else [states] for states in start]
@@ -185,7 +184,7 @@ def run_and_keep(cells, sequences, initial_state, mask, reverse=False, nudges=No
         if "counts" in now:
             choose = functools.partial(where_step, now["counts"])
             after = keras.tree.map_structure(choose, after, before)
-        # The TensorFlow backend stacks what has the structure of the carry, and no more.
+        # The TensorFlow backend stacks only what has the structure of the carry.
         return after, after
 
     packed, unpack = _packed(steps)
@@ -195,7 +194,7 @@ def run_and_keep(cells, sequences, initial_state, mask, reverse=False, nudges=No
 
 
 def _packed(sequences):
-    """A dict or list of sequences side by side in one, and the function that takes apart one step of it.
+    """A dict or list of sequences concatenated into one, and the function that splits one step of it.
 
     The TensorFlow backend scans several sequences only if their length is known when the graph is made.
     """

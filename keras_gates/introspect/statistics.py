@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# What a cell reports beside its gates: candidates, states, outputs, and where attention looks.
+# What a cell reports besides its gates: candidates, states, outputs, and the alignment of attention.
 NOT_GATES = ("g", "n", "h", "c", "t", "output", "alignment")
 
 
@@ -18,7 +18,7 @@ class Unit(NamedTuple):
 
 
 def gates_of(layer):
-    """The gates of one layer of a trace, by name: what lies in [0, 1] and is no state or candidate."""
+    """The gates of one layer of a trace, by name: what lies in [0, 1] and is not a state or candidate."""
     return {
         name: values for name, values in layer.items() if name not in NOT_GATES and _in_unit_range(values)
     }
@@ -33,7 +33,7 @@ def saturation(trace, shut_below=0.1, open_above=0.9):
     """The fraction of time that each gate of each unit is open and shut (Karpathy, Johnson & Fei-Fei 2015).
 
     Args:
-        trace: what `trace` gives. Masked steps do not count.
+        trace: what `trace` returned. Masked steps are ignored.
         shut_below, open_above: below and above which values a gate counts as shut and as open.
 
     Returns:
@@ -52,18 +52,18 @@ def saturation(trace, shut_below=0.1, open_above=0.9):
 
 
 def time_constants(trace, keep=None):
-    """How long each unit remembers: the steps in which its memory fades to 1/e, by the gate that keeps it.
+    """How long each unit remembers: the steps in which its memory decays to 1/e, by the gate that keeps it.
 
     With the gate at f_t, what was stored t steps ago has been multiplied by Π f; so the time constant is
-    −1 / mean(log f), the mean taken over all steps that count. It says nothing of what is written anew.
+    −1 / mean(log f), the mean taken over all unmasked steps. It does not consider what is newly written.
 
     Args:
-        trace: what `trace` gives.
+        trace: what `trace` returned.
         keep: the gate that multiplies the memory. By default f in layers with a memory c, else u, as in
             a GRU with `update="keep"`.
 
     Returns:
-        `{layer: steps}`, of shape `(units,)`, infinite where the gate never leaves one, for the layers that
+        `{layer: steps}`, of shape `(units,)`, infinite where the gate is always one, for the layers that
         have such a gate.
     """
     chosen = {place: keep or ("f" if "c" in layer else "u") for place, layer in trace.items()}
@@ -82,7 +82,7 @@ def _over_time(values):
 def summary(trace, shut_below=0.1, open_above=0.9, keep=None):
     """Every gate in a few numbers, averaged over units.
 
-    Args: as `saturation` and `time_constants`.
+    Args: as in `saturation` and `time_constants`.
 
     Returns:
         `{layer: {gate: {"mean": …, "shut": …, "open": …}}}`: the mean of the gate and the fractions of
@@ -108,13 +108,13 @@ def rank_units(trace, labels, names=None):
     """Every unit by how well it follows a labelling of the steps, the best first.
 
     Args:
-        trace: what `trace` gives.
+        trace: what `trace` returned.
         labels: a number for each step, shape `(batch, time)`, such as one inside a string and zero outside.
-            NaN where there is none; such steps and masked ones do not count.
-        names: the states and gates to look at; by default all.
+            NaN where there is none; such steps and masked ones are ignored.
+        names: the states and gates to rank; by default all.
 
     Returns:
-        A list of `Unit`, by the size of its correlation. A unit that never changes follows nothing: zero.
+        A list of `Unit`, by decreasing size of the correlation, which is zero for a unit that never changes.
 
     Raises:
         ValueError: `labels` has another shape than the steps of a layer.

@@ -1,4 +1,4 @@
-"""trace: every gate and memory of every recurrent layer, as arrays with names."""
+"""trace: every gate and memory of every recurrent layer, as named arrays."""
 
 import functools
 from typing import Any
@@ -13,10 +13,10 @@ from keras_gates.opened import Opened
 def trace(model: keras.layers.Layer, inputs: Any, mask: Any = None) -> dict[str, dict[str, np.ndarray]]:
     """What every recurrent layer computed at every step, gates and states by name.
 
-    The model runs once, in inference mode, and each recurrent layer keeps what it computes on the way. That
-    reaches layers inside functional, sequential and subclassed models, `Bidirectional` and other wrappers. It
-    reads all cells of `keras_gates`, and Keras' own `LSTM`, `GRU` and `SimpleRNN`, whose weights are run by
-    the cells of this package; of any other cell it gives the states.
+    The model runs once, in inference mode, and each recurrent layer keeps what it computes. This includes
+    layers inside functional, sequential and subclassed models, `Bidirectional` and other wrappers. Gates are
+    reported for all cells of `keras_gates`, and for Keras' own `LSTM`, `GRU` and `SimpleRNN`, whose weights
+    are run by the cells of this package; for any other cell there are only the states.
 
     The pass is compiled on the first call and reused for the same model; the last four are kept.
 
@@ -33,17 +33,17 @@ def trace(model: keras.layers.Layer, inputs: Any, mask: Any = None) -> dict[str,
         this is not the first state. Masked steps are NaN.
 
     Raises:
-        TypeError: `model` is no Keras model or layer.
+        TypeError: `model` is not a Keras model or layer.
         ValueError: nothing in it is recurrent.
     """
     return run_pass(_tracer(opened_on(model, inputs)), inputs, mask)
 
 
 def opened_on(model, inputs):
-    """The model, opened; it is built on the inputs if it is not built yet.
+    """An `Opened` of the model, which is built on the inputs if it is not built yet.
 
     Raises:
-        TypeError, ValueError: as `trace`.
+        TypeError, ValueError: as in `trace`.
     """
     if isinstance(model, keras.Layer) and not model.built:
         model(inputs)
@@ -53,7 +53,7 @@ def opened_on(model, inputs):
 
 
 def run_pass(compiled, inputs, mask, **arguments):
-    """Run a `Pass` and lay out what it gives: batch first, NaN where a step does not count."""
+    """Run a `Pass` and return its arrays batch first, with NaN at masked steps."""
     arguments["inputs"] = inputs
     arguments = keras.tree.map_structure(_as_array, arguments)
     if mask is not None:
@@ -80,14 +80,14 @@ def _tracer(opened):
 
 
 class Pass(keras.Model):
-    """A pass through a model that gives out what its recurrent layers do, compiled by Keras' `predict`."""
+    """Runs a model and returns what its recurrent layers compute, compiled by Keras' `predict`."""
 
     def __init__(self, opened):
-        # The model casts its inputs itself, or not.
+        # Whether to cast its inputs is up to the wrapped model.
         super().__init__(autocast=False)
         self.model = opened.model
         self.recurrent = {place: (layer, reporting_cells(layer)) for place, layer in opened.recurrent.items()}
-        # XLA takes long to compile a loop and rounds otherwise; for JAX it is the only compiler.
+        # XLA takes long to compile a loop and rounds differently; for JAX it is the only compiler.
         self.jit_compile = keras.backend.backend() == "jax"
         self.built = True
 
@@ -107,10 +107,10 @@ class Tracer(Pass):
 
 
 def with_masks(told):
-    """What was named of each cell, and the mask of its layer, as a `Pass` gives it out.
+    """By place of the cell, its named tensors and the mask of its layer, as a `Pass` returns them.
 
     Args:
-        told: by place of the layer, its `Record`, and what is named of its cells by their places.
+        told: by place of the layer, its `Record`, and the named tensors of its cells by their places.
     """
     return {
         place: {"named": named, **({} if record.mask is None else {"mask": record.mask})}
