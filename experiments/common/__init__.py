@@ -1,1 +1,1 @@
-"""What the tasks share: command lines, run folders, training, figures, batches. Nothing here knows a task."""
+"""What the tasks share: command lines, run folders, training, figures, batches. None depends on a task."""

@@ -40,7 +40,7 @@ class Batches:
     def epoch(self, number):
         """The batches of one epoch, as arrays of indices.
 
-        An epoch depends on nothing before it, so training can start with any.
+        An epoch does not depend on earlier ones, so training can start with any.
         """
         rng = np.random.default_rng([self.seed, number])
         shuffled = rng.permutation(len(self.lengths))

@@ -1,8 +1,8 @@
-"""What ends a command with one sentence instead of a traceback."""
+"""Errors that end a command with one sentence instead of a traceback."""
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence that says what and why."""
+    """The user's input cannot be used; the message is one sentence that says which and why."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -10,7 +10,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def sentence_of(error):
-    """The message of an `OSError` as a sentence: those of the system carry a reason and perhaps a path."""
+    """The message of an `OSError` as a sentence: one of the system has a reason and perhaps a path."""
     if error.strerror is None:
         return str(error)
     return f"Cannot use {error.filename or 'the disk'}: {error.strerror}."

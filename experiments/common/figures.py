@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-READABLE_CELLS = 20  # numbers are written into a confusion matrix of at most so many labels
+READABLE_CELLS = 20  # numbers are written into a confusion matrix of at most this many labels
 
 
 def learning_curve(history, path):

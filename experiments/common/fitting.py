@@ -1,9 +1,9 @@
 """The fit, and how it is continued after an interruption.
 
-An interrupted and resumed run ends with the same bits as an uninterrupted one of the same seed, on a CPU of
-the same kind with as many threads and the same versions; only the times in history.csv and metrics.json
-differ. On another CPU sums are taken in another order; on a GPU it holds as far as TensorFlow's operations
-are deterministic there.
+An interrupted and resumed run gives bit-identical results to an uninterrupted one of the same seed, on a CPU
+of the same kind with as many threads and the same versions; only the times in history.csv and metrics.json
+differ. Another CPU may add in another order; on a GPU it depends on whether TensorFlow's operations are
+deterministic there.
 """
 
 import json
@@ -134,7 +134,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["val_loss"]):
-            self.folder.remove()  # to continue would lead here again
+            self.folder.remove()  # resuming would fail again in the same way
             raise InputError(
                 f"The loss was no longer finite in epoch {epoch + 1}, nothing is kept; lower --learning-rate."
             )
@@ -155,7 +155,7 @@ class Keeper(keras.callbacks.Callback):
         for expected, values in ((variables, kept.states), (self.network.variables, kept.best)):
             if [value.shape for value in values] != [tuple(variable.shape) for variable in expected]:
                 raise InputError(
-                    f"{self.folder.checkpoint} is that of another network, the run cannot be resumed."
+                    f"{self.folder.checkpoint} belongs to another network, the run cannot be resumed."
                 )
         for variable, value in zip(variables, kept.states, strict=True):
             variable.assign(value)
@@ -163,5 +163,5 @@ class Keeper(keras.callbacks.Callback):
 
 
 def best_epoch(history):
-    """The number of the epoch with the least validation loss, the first of equals."""
+    """The number of the epoch with the lowest validation loss, the first of several equal ones."""
     return min(history, key=lambda row: row["val_loss"])["epoch"]

@@ -1,7 +1,7 @@
-"""Tagged text in forms for people and for programs.
+"""Output formats of tagged text, for people and for programs.
 
-Every form takes sentences, which are lists of `Token`s. `code` tells whether the tokens are runs of
-characters that join without gaps, rather than words.
+Every format takes sentences, which are lists of `Token`s. `code` says whether the tokens are runs of
+characters that are joined without spaces, rather than words.
 """
 
 import colorsys
@@ -86,7 +86,7 @@ def _rows(sentence, colours, width):
 
 
 def painted(text, colour):
-    """Text in a colour, in the escapes of a terminal."""
+    """Text in a colour, by the escape codes of a terminal."""
     if colour is None:
         return text
     red, green, blue = bytes.fromhex(colour[1:])
@@ -94,7 +94,7 @@ def painted(text, colour):
 
 
 def page(sentences, code, title):
-    """A page of HTML that needs nothing else; it shows a tag and how probable it is at the pointer."""
+    """A self-contained HTML page, which shows the tag and its probability for the token at the pointer."""
     colours = colours_of(sentences)
     return pages.page(
         "common/highlight.html",

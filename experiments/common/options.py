@@ -120,7 +120,7 @@ def training_parser(task, description, epilog=None):
     run.add_argument(
         "--resume",
         metavar="RUN",
-        help="continue this interrupted run, with the options that it was begun with",
+        help="continue this interrupted run, with the options that it was started with",
     )
     return parser
 
@@ -128,10 +128,10 @@ def training_parser(task, description, epilog=None):
 def parse_again(parser, kept, source):
     """The options of an earlier call, by name, checked as the command line checks them.
 
-    kept: the options as `vars` gave them then, and JSON kept them.
-    source: the file that kept them, named in errors.
+    kept: the options as `vars` returned them then and JSON stored them.
+    source: the file that stored them, named in errors.
 
-    Raises `InputError` if these are not the parser's options, or a value is none that it accepts.
+    Raises `InputError` if these are not the parser's options, or it does not accept a value.
     """
     known = vars(parser.parse_args([]))
     if missing := sorted(known.keys() - kept.keys()):
@@ -163,7 +163,7 @@ def command_line(commands, arguments=None):
 
     SIGTERM ends a command as Ctrl-C does.
 
-    commands: name -> (parser, action); the first is what a call without a command's name does.
+    commands: name -> (parser, action); the first is the default, if no command is named.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     name = arguments.pop(0) if arguments and arguments[0] in commands else next(iter(commands))
@@ -185,7 +185,7 @@ def command_line(commands, arguments=None):
 
 @contextlib.contextmanager
 def _sigterm_raised():
-    """Meanwhile SIGTERM raises `Terminated`, as SIGINT raises `KeyboardInterrupt`."""
+    """Within the context, SIGTERM raises `Terminated`, as SIGINT raises `KeyboardInterrupt`."""
 
     def stop(signum, frame):
         raise Terminated

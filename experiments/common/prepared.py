@@ -1,4 +1,4 @@
-"""Datasets of tensorflow-datasets; what goes wrong there is told in one sentence."""
+"""Datasets of tensorflow-datasets, whose errors are reported in one sentence."""
 
 import difflib
 import sys
@@ -7,7 +7,7 @@ from experiments.common.errors import InputError, reason_of
 
 
 def builder(name):
-    """The builder of a dataset that is prepared in `TFDS_DATA_DIR`; if it is not, it is downloaded there."""
+    """The builder of a dataset that is prepared in `TFDS_DATA_DIR`; if not, it is downloaded there."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:

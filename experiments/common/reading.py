@@ -1,6 +1,6 @@
 """How a finished run is read, without knowing its task.
 
-The tools that take any run find out from its config.json which task it is of, and ask that task's module
+The tools that take any run read the name of its task from its config.json, and ask that task's module
 `experiments.TASK.reading` for a `Reading` of some texts:
 
     read(model, config, texts) -> Reading
@@ -28,9 +28,9 @@ class Reading(NamedTuple):
 
     inputs: what the saved network takes.
     tokens: a list for each text, one string for each step.
-    labels: labellings of the steps, by what they say: a list of arrays, one for each text, with one number
-        for each step.
-    opens_on_swing: whether the page opens on how much each step changes the memory, rather than on the unit
+    labels: labellings of the steps, by what they describe: a list of arrays, one for each text, with one
+        number for each step.
+    opens_on_swing: whether the page first shows how much each step changes the memory, rather than the unit
         that follows the first labelling.
     """
 

@@ -8,9 +8,9 @@ POOLINGS = ("mean", "max", "attention", "last")
 
 
 def recurrent_pool(sequence, options):
-    """`recurrent_stack` as one vector for each sequence: (batch, time, features) to (batch, width).
+    """`recurrent_stack`, pooled to one vector for each sequence: (batch, time, features) to (batch, width).
 
-    `options.pool` says how: "last" is the output of the last step, the others look at all of them.
+    `options.pool` says how: "last" is the output of the last step, the others pool those of all steps.
     """
     if options.pool == "last":
         return recurrent_stack(sequence, options, return_sequences=False)
@@ -28,7 +28,7 @@ def recurrent_stack(sequence, options, return_sequences=True, residual=False):
     sequence: (batch, time, features). Returns (batch, time, width), or without `return_sequences`
     (batch, width), where width is `options.units`, twice that when `options.bidirectional`.
     Dropout comes before every layer. With `residual`, every layer adds its input to its output, through a
-    matrix where the widths differ, as they always do between layers that read both ways.
+    matrix where the widths differ, as they always do between bidirectional layers.
     """
     cell_class = keras_gates.cell_classes()[options.cell]
     for level in range(1, options.layers + 1):

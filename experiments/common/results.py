@@ -1,4 +1,4 @@
-"""What a finished run tells: measures, pictures and models in its folder, and a summary on the screen."""
+"""The results of a finished run: measures, pictures and models in its folder, and a summary on the screen."""
 
 import csv
 import platform
@@ -14,7 +14,7 @@ from experiments.common.fitting import best_epoch
 
 
 def versions():
-    """The versions that the bits of a result depend on."""
+    """The versions on which a result depends, to the last bit."""
     modules = (keras, keras_gates, np, tf)
     return {
         "python": platform.python_version(),
@@ -23,7 +23,7 @@ def versions():
 
 
 def metrics_of(problem, measures, history, options):
-    """The content of metrics.json: the measures of the test part, and how they came about."""
+    """The content of metrics.json: the measures of the test part, and how they were obtained."""
     return dict(
         **measures,
         parameters=problem.model.count_params(),
@@ -58,7 +58,7 @@ def _write_history(path, history):
 
 
 def summary(metrics):
-    """The measures of a run, one a line, to four places; before them those of each label, if there."""
+    """The measures of a run, one per line, with four decimals; before them those of each label, if any."""
     lines = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
     width = max(map(len, lines))
     measures = "\n".join(
@@ -69,7 +69,7 @@ def summary(metrics):
 
 
 def _label_table(per_label):
-    """The measures of each label, as `metrics.Classification` has them, as a table with a label a line."""
+    """The measures of each label, as `metrics.Classification` has them, as a table, one label per line."""
     width = max(map(len, per_label))
     lines = [f"{'':<{width}}  precision  recall      f1    number"]
     for label, of in per_label.items():

@@ -1,4 +1,4 @@
-"""The folder of a run: how it grows, how it becomes whole, and how it is read again."""
+"""The folder of a run: how it is filled, how it is completed, and how it is read again."""
 
 import json
 import os
@@ -15,7 +15,7 @@ CONFIG, CHECKPOINT = "config.json", "checkpoint.npz"
 
 
 class RunFolder:
-    """The folder of a run: it grows as `RUN.partial` and becomes `RUN` by one rename, whole or not at all."""
+    """The folder of a run: it is filled as `RUN.partial`, and renamed to `RUN` when it is complete."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -58,7 +58,7 @@ class RunFolder:
         return f"{self.partial} has no {CONFIG}, so there is nothing to resume in it; remove it."
 
     def write(self, name, save):
-        """Let `save(path)` write a file, which replaces that of this name: old or new, never half."""
+        """Let `save(path)` write a file, which atomically replaces a former one of this name."""
         with written_whole(self.partial / name, name, replace=True) as path:
             save(path)
 
@@ -67,7 +67,7 @@ class RunFolder:
         self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def clear_results(self):
-        """Remove all but what a run continues from: what is left of results that were being written."""
+        """Remove all but what a run continues from: results whose writing was interrupted."""
         for path in self.partial.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -79,7 +79,7 @@ class RunFolder:
 
     def finish(self):
         os.rename(self.partial, self.path)
-        (self.path / CHECKPOINT).unlink()  # only now: had the rename failed, it would be needed
+        (self.path / CHECKPOINT).unlink()  # only now: if the rename had failed, it would still be needed
 
 
 def free_path(stem):
@@ -91,7 +91,7 @@ def free_path(stem):
     return path
 
 
-# -- what a run says about itself
+# -- reading a run
 
 
 def _is_list_of_names(value):

@@ -8,7 +8,7 @@ from experiments.common.errors import InputError
 
 
 def text_of(arguments):
-    """The text of the arguments, of the file that they name, or of the standard input; and what it is.
+    """The text of the arguments, of the file that they name, or of the standard input; and its name.
 
     Raises `InputError` if it is not UTF-8, `OSError` if what looks like a file cannot be read.
     """

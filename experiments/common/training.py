@@ -1,4 +1,4 @@
-"""A training run from its command line's options to its finished folder, for any task."""
+"""A training run, from the options of its command line to its finished folder, for any task."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ class Problem:
     serving: a function from the trained network to the model that is saved, from raw text to probabilities.
     test: a function from the trained network to its measures by name and its confusion matrix (labels,
         labels), a row for each true label.
-    facts: what config.json should tell about the data: at least `data`, which changes if the data do, and
+    facts: entries of config.json about the data: at least `data`, which changes if the data do, and
         `examples`.
     texts: some test texts, which --trace shows.
     """
@@ -44,7 +44,7 @@ def train(task, prepare, look, parser, options):
 
     task: its name, that of its folder in `experiments`.
     prepare: a function from options to a `Problem`.
-    look: what --trace calls after the run is whole: `look(run, texts, folder)`.
+    look: what --trace calls after the run is complete: `look(run, texts, folder)`.
     parser, options: the task's command line, and what was given there.
     """
     resumes = bool(options.resume)
@@ -64,7 +64,7 @@ def train(task, prepare, look, parser, options):
 
 
 def _reopen(task, parser, options):
-    """The folder of an interrupted run, and the options that it was begun with."""
+    """The folder of an interrupted run, and the options that it was started with."""
     given = [
         name
         for name, value in vars(options).items()
@@ -107,7 +107,7 @@ def _train(task, prepare, look, options, folder):
 
 
 def _check_same(config, folder):
-    """Raise `InputError` unless a run that is resumed is the one that was begun."""
+    """Raise `InputError` unless a run that is resumed has the config that it was started with."""
     begun = read_config(folder.partial)
     differing = [name for name in config if begun.get(name) != config[name]]
     if "data" in differing:
@@ -115,7 +115,7 @@ def _check_same(config, folder):
             f"{config['options']['dataset']} has changed since {folder.path} began; it cannot be resumed."
         )
     if differing == ["versions"]:
-        print("Begun with other versions: the result may differ in the last bits.", file=sys.stderr)
+        print("Started with other versions: the result may differ in the last bits.", file=sys.stderr)
     elif differing:
         raise InputError(
             f"{folder.partial / CONFIG} is damaged: its {' and '.join(differing)} are not those of this run."
@@ -124,7 +124,7 @@ def _check_same(config, folder):
 
 def _what_is_kept(task, folder):
     if folder.path.exists():
-        return f"The run is whole: {folder.path}."
+        return f"The run is complete: {folder.path}."
     epochs = finished_epochs(folder.checkpoint)
     if not epochs:
         folder.remove()

@@ -17,7 +17,7 @@ def vectorizer(texts, vocabulary):
 
 
 def numbers(layer, texts, longest):
-    """The ids of every text, each an int32 array of at most `longest`; of any length where that is None."""
+    """The ids of every text, each an int32 array of at most `longest` ids; of any number if that is None."""
     found = []
     for start in range(0, len(texts), BATCH):
         padded = layer(tf.constant(texts[start : start + BATCH])).numpy().astype("int32")
