@@ -129,9 +129,10 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
         the given states.
 
     Raises:
-        TypeError: `units` is not an integer, or an argument is unknown.
-        ValueError: an argument is out of its range, the inputs are not of rank 2, or the number of
-            states is wrong.
+        TypeError: `units` is not an integer, another argument is given by position, or an argument is one
+            that does not apply to this cell.
+        ValueError: an argument is unknown or out of its range, the inputs are not of rank 2, or the number
+            or size of the states is wrong.
     """
 
     gates: tuple[str, ...] = ()

@@ -60,7 +60,8 @@ def time_constants(trace, keep=None):
     Args:
         trace: what `trace` returned.
         keep: the gate that multiplies the memory. By default f in layers with a memory c, else u, as in
-            a GRU with `update="keep"`.
+            a GRU with `update="keep"`. The result for u has no meaning where u says how much to write, as
+            in minGRU.
 
     Returns:
         `{layer: steps}`, of shape `(units,)`, infinite where the gate is always one, for the layers that

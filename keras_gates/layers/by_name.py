@@ -47,8 +47,8 @@ class CellLayer(RNN):
     `use_cudnn` of Keras' layers is accepted and has no effect; if it is true, that is an error.
 
     Raises:
-        TypeError: an argument is unknown or not given by name.
-        ValueError: an argument is out of its range, or `use_cudnn` is true.
+        TypeError: an argument is not given by name, or does not apply to this cell.
+        ValueError: an argument is unknown or out of its range, or `use_cudnn` is true.
     """
 
     cell_class: type[GatedCell]
