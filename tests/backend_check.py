@@ -5,7 +5,8 @@
 takes every cell of the table in `laws.py` through a sequence in `keras.layers.RNN` and in `keras_gates.RNN`,
 with given weights, initial states and a mask with holes, and then through one step of `fit`. Outputs, final
 states and the weights after the step (which are the gradients) are written to OUT.npz under the cell's name.
-`test_backends.py` compares them, and the outputs of attention, of poolings and of what joins steps.
+`test_backends.py` compares them, the outputs of attention, of poolings and of
+what joins steps, and what a model writes.
 """
 
 import itertools
@@ -97,6 +98,30 @@ def pooling():
     return {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
 
 
+def writing():
+    """What a decoder that attends writes from prompts of two lengths, and whether it goes on."""
+    heard, said = (keras.Input((None,), dtype="int32", name=name) for name in ("heard", "said"))
+    memory = keras_gates.GRU(3, return_sequences=True)(keras.layers.Embedding(6, 3, mask_zero=True)(heard))
+    cell = keras_gates.BahdanauCell(keras_gates.LSTMCell(4))
+    x = keras.layers.Embedding(6, 3)(said)
+    x = keras_gates.AttentionRNN(cell, return_sequences=True, name="decoder")(x, memory=memory)
+    model = keras.Model([heard, said], keras.layers.Dense(6)(x))
+    rng = np.random.default_rng(9)
+    model.set_weights([rng.normal(size=w.shape).astype("float32") for w in model.get_weights()])
+    given = {"over": "said", "stop": 2, "context": np.array([[1, 3, 4], [5, 0, 0]]), "prompt": [[1], [1, 4]]}
+    found = {}
+    for how in keras_gates.Greedy(), keras_gates.Beam(3, 0.6, n_best=2):
+        written = keras_gates.write(model, length=6, how=how, **given)
+        found |= {f"{how}/{name}": getattr(written, name) for name in ("tokens", "lengths", "scores")}
+        found[f"{how}/alignments"] = written.alignments["decoder"]
+    # no two backends draw the same, but each draws on where it stopped
+    how = keras_gates.Sampling(seed=2)
+    whole = keras_gates.write(model, length=8, how=how, **given)
+    steps = list(keras_gates.writing.stream(model, length=8, how=how, **given))
+    found["goes on"] = np.array_equal(np.concatenate([step.tokens for step in steps], 1), whole.tokens)
+    return found
+
+
 def starts_as_in_keras(kind):
     """Whether the weights of two layers of a kind are those of Keras after the same global seed."""
     weights = []
@@ -118,7 +143,7 @@ def answers():
         for rnn in RNNS:
             found |= {f"{row}/{rnn}/{name}": value for name, value in forward(row, RNNS[rnn]).items()}
         found |= {f"{row}/{name}": value for name, value in after_one_step(row).items()}
-    for what in (attention, pooling):
+    for what in (attention, pooling, writing):
         found |= {f"{what.__name__}/{name}": value for name, value in what().items()}
     return found
 
