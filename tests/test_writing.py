@@ -584,6 +584,16 @@ def test_what_is_wrong_is_said_in_a_sentence():
         keras_gates.write("model")
 
 
+def test_a_context_may_be_a_tensor_or_lists():
+    model, context = bahdanau_and_its_context()
+    given = {"model": model, "over": "said", "prompt": [[1]] * 3, "length": 4}
+    texts = [
+        keras_gates.write(context=context, **given).tokens.tolist()
+        for context in (context, HEARD.tolist(), {"heard": tf.constant(HEARD)}, HEARD.astype("int64"))
+    ]
+    assert texts == [texts[0]] * 4
+
+
 def test_a_wrong_context_is_said_in_a_sentence():
     model, context = bahdanau_and_its_context()
     given = {"model": model, "over": "said", "prompt": [[1]] * 3}
@@ -591,6 +601,7 @@ def test_a_wrong_context_is_said_in_a_sentence():
     refused("`context` must have the names 'heard'; got 'said'", context={"said": HEARD}, **given)
     refused("context 'heard' must have the shape .*None, None.*; got .*3,", context=HEARD[:, 0], **given)
     refused("context 'heard' must be an array of int32; got", context=["a b"], **given)
+    refused("context 'heard' must be an array of int32; got", context=[[1, 2], [3]], **given)
     refused("context 'heard' has 2 rows, the prompt 3", context=HEARD[:2], **given)
     refused("`over` must say which input hears what was written: one of", model, prompt=PROMPTS)
     state = keras_gates.write(context=context, **given).state

@@ -1,16 +1,32 @@
 """write and stream: a Keras model that hears what it said goes on by itself."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
+
+import keras
 
 from keras_gates._arguments import check_size
 from keras_gates.writing.hand import hand_of, seeded, stops_of
-from keras_gates.writing.strategies import Beam, Sampling, strategy_of
+from keras_gates.writing.strategies import Beam, Greedy, Sampling, strategy_of
+from keras_gates.writing.written import Written
 
 
 def write(
-    model, *, over=None, context=None, prompt=None, start=None, stop=None, length=100, how="greedy",
-    output=None, head=None, vocabulary=None, state=None,
-):  # fmt: skip
+    model: keras.Model,
+    *,
+    over: str | None = None,
+    context: Any = None,
+    prompt: Any = None,
+    start: Any = None,
+    stop: Any = None,
+    length: int = 100,
+    how: str | Greedy | Sampling | Beam = "greedy",
+    output: str | None = None,
+    head: Any = None,
+    vocabulary: Any = None,
+    state: dict[str, Any] | None = None,
+) -> Written:
     """Let a model write: choose value after value, and hear each as the next input.
 
     Whatever the model reads beside what it hears (a sentence, a picture) is computed once, and no part of the
@@ -54,9 +70,20 @@ def write(
 
 
 def stream(
-    model, *, over=None, context=None, prompt=None, start=None, stop=None, length=100, how="greedy",
-    output=None, head=None, vocabulary=None, state=None,
-):  # fmt: skip
+    model: keras.Model,
+    *,
+    over: str | None = None,
+    context: Any = None,
+    prompt: Any = None,
+    start: Any = None,
+    stop: Any = None,
+    length: int = 100,
+    how: str | Greedy | Sampling | Beam = "greedy",
+    output: str | None = None,
+    head: Any = None,
+    vocabulary: Any = None,
+    state: dict[str, Any] | None = None,
+) -> Iterator[Written]:
     """`write` that yields as it writes: for each step a `Written` of one token, `(batch, 1)`.
 
     Joined, the steps are what `write` gives with the same seed. A row that has stopped has the length zero.

@@ -149,10 +149,7 @@ class Hand:
         return padded, lengths
 
     def _checked_values(self, row, shape):
-        try:
-            values = np.asarray(row)
-        except ValueError:
-            values = np.empty((0,), object)
+        values = _as_array(row)
         if values.shape != (len(row), *shape) or not np.issubdtype(values.dtype, np.number):
             wanted = f"arrays of the shape {shape}" if shape else "whole numbers"
             raise ValueError(f"The values of `prompt` must be {wanted}; got {_short(row)}.")
@@ -252,12 +249,12 @@ def _graph(run, signature):
 
 
 def _checked_context(name, given, like):
-    values = given
-    try:
-        values = values if ops.is_tensor(values) else np.asarray(values)
-    except ValueError:  # rows of different lengths
-        values = np.asarray(None)
-    if (like.dtype == "string") != (values.dtype == "string" or getattr(values.dtype, "kind", None) in "OSU"):
+    if ops.is_tensor(given):
+        values, is_text = given, given.dtype == "string"
+    else:
+        values = _as_array(given)
+        is_text = values.dtype.kind in "OSU"
+    if is_text != (like.dtype == "string"):
         raise ValueError(f"The context {name!r} must be an array of {like.dtype}; got {_short(given)}.")
     values = ops.convert_to_tensor(values, like.dtype)
     shape = tuple(values.shape)
@@ -307,6 +304,13 @@ def _check_classes(stop, classes, head, how):
     for token in stop:
         if isinstance(token, bool) or not isinstance(token, (int, np.integer)) or not 0 <= token < classes:
             raise ValueError(f"`stop` must be classes from 0 to {classes - 1}; got {token!r}.")
+
+
+def _as_array(values):
+    try:
+        return np.asarray(values)
+    except ValueError:  # parts of different lengths
+        return np.asarray(None)
 
 
 def _short(value):
