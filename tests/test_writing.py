@@ -530,6 +530,14 @@ def test_a_vocabulary_is_given_for_a_model_that_hears_numbers():
     assert again.text == written.text
 
 
+def test_one_token_or_several_stop_a_row():
+    model = small_language_model()
+    for one, other in (STOP, [STOP]), (np.int64(STOP), np.array([STOP])), ({STOP, 3}, range(2, 4)):
+        a, b = (keras_gates.write(model, prompt=PROMPTS, stop=stop, length=9) for stop in (one, other))
+        np.testing.assert_array_equal(a.tokens, b.tokens)
+        assert a.stopped.any()
+
+
 # -- several outputs
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 
 import keras
@@ -206,7 +207,9 @@ def hand_of(model, over, output, head, how, stop, vocabulary):
 
 def stops_of(stop):
     """The argument `stop` as a tuple."""
-    return () if stop is None else (stop,) if isinstance(stop, (str, int, float)) else tuple(stop)
+    if stop is None:
+        return ()
+    return tuple(stop) if isinstance(stop, Iterable) and not isinstance(stop, str) else (stop,)
 
 
 def seeded(how):
