@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_gates
-from experiments.common import words
+from experiments.common import python_source, words
 from experiments.common.errors import InputError
 from experiments.gradients import __main__ as gradients
 from experiments.gradients import data, reach
@@ -19,7 +19,6 @@ from experiments.sentiment import network as sentiment
 from experiments.sentiment import reading as sentiment_reading
 from experiments.tagging import network as taggers
 from experiments.tagging import reading as tagging_reading
-from experiments.tagging.data import python_source
 
 CODE = 'def greet(name):\n    # be polite\n    return "Hello, " + name\n'
 TEXTS = ["a <br />good film, isn't it", "bad"]

@@ -18,13 +18,13 @@ import seqeval.metrics
 import tensorflow as tf
 from sklearn.metrics import precision_recall_fscore_support
 
-from experiments.common import highlight, prepared
+from experiments.common import highlight, prepared, python_source
 from experiments.common.errors import InputError
 from experiments.common.fitting import compile_model
 from experiments.common.metrics import classification
 from experiments.tagging import __main__ as tagging
 from experiments.tagging import measures, pieces
-from experiments.tagging.data import conll, python_source, treebanks
+from experiments.tagging.data import conll, library, treebanks
 from experiments.tagging.data.tagged import Tagged, corpus_of
 from experiments.tagging.network import text_network as network_of_text
 from experiments.tagging.network import word_network
@@ -341,11 +341,11 @@ def test_files_that_are_no_python_are_passed_over(tmp_path):
     (tmp_path / "open.py").write_text("x = (\n")
     (tmp_path / "latin.py").write_bytes(b"x = '\xe9'\n")
     (tmp_path / "declared.py").write_bytes(b"# coding: latin-1\nx = '\xe9'\n")
-    corpus = python_source.read(folder=tmp_path)
+    corpus = library.read(folder=tmp_path)
     texts = sorted(sequence.elements for part in corpus.parts().values() for sequence in part)
     assert texts == ["# coding: latin-1\nx = 'é'\n", "x = 1\n"]
     with pytest.raises(InputError, match="no source files"):
-        python_source.read(folder=tmp_path / "nowhere")
+        library.read(folder=tmp_path / "nowhere")
 
 
 def test_pieces_tag_every_character_once(monkeypatch):

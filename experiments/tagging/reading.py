@@ -4,12 +4,12 @@ import tokenize
 
 import numpy as np
 
+from experiments.common import python_source
 from experiments.common.batches import pad
 from experiments.common.errors import InputError
 from experiments.common.highlight import split_words
 from experiments.common.reading import Reading
 from experiments.common.run_folder import check_labels
-from experiments.tagging.data import python_source
 from experiments.tagging.network import PADDING
 
 LONGEST = 1500  # characters of a text that are shown
@@ -39,7 +39,7 @@ def read_code(texts):
     labels = {
         "inside a string or comment": [np.isin(kind, ("string", "comment")).astype(float) for kind in kinds],
         "inside a string": [(kind == "string").astype(float) for kind in kinds],
-        "column": [columns(text) for text in texts],
+        "column": [python_source.columns(text) for text in texts],
     }
     return Reading(np.array(texts, object), [list(text) for text in texts], labels, opens_on_swing=False)
 
@@ -59,9 +59,3 @@ def tags_of_code(text):
         return python_source.label(text)
     except (SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"The text is no Python source: {error.args[0]}.") from error
-
-
-def columns(text):
-    """How many characters of its line stand before each character."""
-    starts = np.maximum.accumulate([at if at == 0 or text[at - 1] == "\n" else 0 for at in range(len(text))])
-    return np.arange(len(text), dtype=float) - starts

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.common.errors import InputError
-from experiments.tagging.data import conll, python_source, treebanks
+from experiments.tagging.data import conll, library, treebanks
 
 
 def is_python(options):
@@ -16,7 +16,7 @@ def read(options):
     if is_python(options):
         if options.column is not None:
             raise InputError("--dataset python has no columns; leave out --column.")
-        return python_source.read(options.limit)
+        return library.read(options.limit)
     if dataset.split("/")[0] in treebanks.COLUMNS:
         return treebanks.read(dataset, options.column, options.limit)
     if not Path(dataset).is_dir():

@@ -1,4 +1,4 @@
-"""The standard library's own source, every character labelled by the standard tokenizer.
+"""The standard library's own source in three parts, and what the standard tokenizer says of any source.
 
 Nothing is downloaded: the files are those of the running interpreter.
 """
@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from experiments.common.errors import InputError
-from experiments.tagging.data.tagged import PARTS, Corpus, Tagged
 
 TAGS = (
     "white space",
@@ -122,18 +121,20 @@ def modules(folder=None):
     return found
 
 
-def read(limit=None, folder=None):
-    """The standard library as a `Corpus` whose elements are characters.
+def sources(part, limit=None, folder=None):
+    """Yield the text of every module of a part whose encoding is what it declares, in order of name.
 
-    limit: how many modules of each part to read, drawn evenly over their names; all by default.
+    The library also carries templates that are no Python; they are among them.
+
+    part: "train", "validation" or "test".
+    limit: how many modules to read, drawn evenly over their names; all by default.
     folder: where to look instead of in the running interpreter's library.
     """
     found = modules(folder)
-    names = {part: [name for name in found if part_of(name) == part] for part in PARTS}
-    parts = {
-        part: _labelled(found[name] for name in _drawn(of_part, limit)) for part, of_part in names.items()
-    }
-    return Corpus(**parts, names=TAGS)
+    for name in _drawn([name for name in found if part_of(name) == part], limit):
+        with contextlib.suppress(SyntaxError, UnicodeDecodeError), tokenize.open(found[name]) as file:
+            if text := file.read():
+                yield text
 
 
 def _drawn(names, limit):
@@ -142,13 +143,7 @@ def _drawn(names, limit):
     return [names[at * len(names) // limit] for at in range(limit)]
 
 
-def _labelled(paths):
-    """The files that are Python of this version; the library also carries templates that are not."""
-    sequences = []
-    for path in paths:
-        with contextlib.suppress(SyntaxError, UnicodeDecodeError, tokenize.TokenError):
-            with tokenize.open(path) as file:
-                text = file.read()
-            if text:
-                sequences.append(Tagged(text, label(text)))
-    return sequences
+def columns(text):
+    """How many characters of its line stand before each character, `(len(text),)`."""
+    starts = np.maximum.accumulate([at if at == 0 or text[at - 1] == "\n" else 0 for at in range(len(text))])
+    return np.arange(len(text), dtype=float) - starts
