@@ -19,16 +19,22 @@ import tensorflow as tf
 from experiments.common.errors import InputError, reason_of
 
 
-def compile_model(model, options, steps):
-    """Adam with clipped gradients on the cross-entropy of logits and whole-number targets.
+def adam(rate, options):
+    """Adam, with the gradient of each weight clipped to the norm `options.clip`."""
+    return keras.optimizers.Adam(rate, clipnorm=options.clip)
+
+
+def compile_model(model, options, steps, optimizer=adam):
+    """Compile for the cross-entropy of logits and whole-number targets.
 
     steps: the number of batches over which the learning rate falls to zero, with `options.decay`.
+    optimizer: a function from the learning rate or its schedule, and the options, to the optimizer.
     """
     rate = options.learning_rate
     if options.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(
-        optimizer=keras.optimizers.Adam(rate, clipnorm=options.clip),
+        optimizer=optimizer(rate, options),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # XLA would compile every new length of a batch, which takes longer than it saves
@@ -52,7 +58,7 @@ def fit(problem, options, folder):
             validation_data=problem.validation.once(),
             initial_epoch=done,
             epochs=options.epochs,
-            callbacks=[keeper],
+            callbacks=[keeper, *problem.callbacks],
             shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
         )

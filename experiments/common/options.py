@@ -59,8 +59,12 @@ def _number(text, accepts, expected):
     return value
 
 
-def training_parser(task, description, epilog=None):
-    """A parser with the options of every task's training; the task adds its own."""
+def training_parser(task, description, epilog=None, both_ways=True, examples="examples"):
+    """A parser with the options of every task's training; the task adds its own.
+
+    both_ways: whether a network of this task may read in both directions.
+    examples: what --limit counts.
+    """
     parser = Parser(prog=f"python -m experiments.{task}", description=description, epilog=epilog)
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -72,12 +76,13 @@ def training_parser(task, description, epilog=None):
     )
     model.add_argument("--units", type=whole(1), default=64, help="units of each recurrent layer")
     model.add_argument("--layers", type=whole(1), default=1, help="number of recurrent layers")
-    model.add_argument(
-        "--bidirectional",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="read the sequence in both directions",
-    )
+    if both_ways:
+        model.add_argument(
+            "--bidirectional",
+            action=argparse.BooleanOptionalAction,
+            default=False,
+            help="read the sequence in both directions",
+        )
     model.add_argument("--dropout", type=share, default=0.5, help="dropout rate before each layer")
     fit = parser.add_argument_group("training")
     fit.add_argument("--epochs", type=whole(1), default=10, help="number of epochs at most")
@@ -106,7 +111,7 @@ def training_parser(task, description, epilog=None):
     )
     run = parser.add_argument_group("run")
     run.add_argument(
-        "--limit", type=whole(1), help="use at most this many examples of each part, for a quick try"
+        "--limit", type=whole(1), help=f"use at most this many {examples} of each part, for a quick try"
     )
     run.add_argument(
         "--out", metavar="RUN", help=f"the run folder; by default the next free runs/{task}-CELL"

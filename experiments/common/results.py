@@ -43,7 +43,10 @@ def write_results(folder, problem, history, metrics, confusion):
     folder.write_json("metrics.json", metrics)
     folder.write("history.csv", lambda path: _write_history(path, history))
     folder.write("learning_curve.png", lambda path: figures.learning_curve(history, path))
-    folder.write("confusion.png", lambda path: figures.confusion(confusion, problem.labels, path))
+    if confusion is not None:
+        folder.write("confusion.png", lambda path: figures.confusion(confusion, problem.labels, path))
+    for name, save in problem.files(problem.model).items():
+        folder.write(name, save)
     model = problem.serving(problem.model)
     folder.write("model.keras", model.save)
     keras_gates.export(model, folder.partial / "saved_model")

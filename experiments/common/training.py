@@ -10,7 +10,7 @@ import keras
 from experiments.common import results
 from experiments.common.batches import Batches
 from experiments.common.errors import InputError, sentence_of
-from experiments.common.fitting import compile_model, finished_epochs, fit
+from experiments.common.fitting import adam, compile_model, finished_epochs, fit
 from experiments.common.options import parse_again
 from experiments.common.run_folder import CONFIG, RunFolder, free_path, read_config
 
@@ -23,10 +23,14 @@ class Problem:
     model: the network from numbers to logits, not compiled; the last axis of its output runs over `labels`.
     serving: a function from the trained network to the model that is saved, from raw text to probabilities.
     test: a function from the trained network to its measures by name and its confusion matrix (labels,
-        labels), a row for each true label.
+        labels), a row for each true label; None instead where a matrix would say nothing.
     facts: entries of config.json about the data: at least `data`, which changes if the data do, and
         `examples`.
     texts: some test texts, which --trace shows.
+    optimizer: what `compile_model` takes.
+    callbacks: those of the task, for `fit`.
+    files: a function from the trained network to the files that the run folder has beside those of every
+        task: functions `save(path)` by name.
     """
 
     train: Batches
@@ -37,6 +41,9 @@ class Problem:
     labels: tuple
     facts: dict
     texts: tuple = ()
+    optimizer: Callable = adam
+    callbacks: tuple = ()
+    files: Callable = lambda model: {}
 
 
 def train(task, prepare, look, parser, options):
@@ -95,7 +102,9 @@ def _train(task, prepare, look, options, folder):
     else:
         folder.write_json(CONFIG, config)
 
-    compile_model(problem.model, options, steps=len(problem.train) * options.epochs)
+    compile_model(
+        problem.model, options, steps=len(problem.train) * options.epochs, optimizer=problem.optimizer
+    )
     history = fit(problem, options, folder)
     measures, confusion = problem.test(problem.model)
     metrics = results.metrics_of(problem, measures, history, options)

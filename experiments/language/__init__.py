@@ -1,0 +1,3 @@
+"""A language model: it says how probable each next character of a text is, and writes."""
+
+TASK = "language"

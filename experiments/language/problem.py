@@ -1,0 +1,83 @@
+"""The task made ready for training: a text as streams of characters, and the network that reads them."""
+
+import keras
+
+from experiments.common import training
+from experiments.language import data, tokens
+from experiments.language.measures import measure
+from experiments.language.network import Network, reset_states
+from experiments.language.samples import Samples, save_samples
+from experiments.language.streams import Streams
+
+EPOCH = 1_000_000  # characters; a longer text takes several epochs
+VALIDATION = 200_000  # characters of the validation part that are read after each epoch
+TRACED = 3  # test texts that --trace shows, of so many characters
+TRACED_LENGTH = 1000
+
+
+def prepare(options):
+    """The text that `options.dataset` names as streams of characters, and the network that reads them."""
+    corpus = data.read(options.dataset, options.split, options.limit)
+    alphabet = tokens.alphabet_of(corpus.train, options.least_count)
+    train, validation, test = (tokens.numbers(part, alphabet) for part in corpus.parts().values())
+    # a short text has fewer rows than --batch-size, each at least a chunk long
+    rows = max(1, min(options.batch_size, (len(train) - 1) // options.steps, len(validation) - 1))
+    network = Network(len(tokens.names(alphabet)), options)
+    model = network.carrying(rows)
+    serving = network.serving(tokens.vectorizer(alphabet))
+    start = corpus.train[0]
+    return training.Problem(
+        train=Streams(train, rows, options.steps, epochs_per_pass=max(1, round(len(train) / EPOCH))),
+        validation=Streams(
+            validation, rows, options.steps, most=max(1, VALIDATION // (rows * options.steps))
+        ),
+        model=model,
+        serving=lambda model: serving,
+        test=lambda model: (measure(network, test), None),
+        labels=tokens.names(alphabet),
+        facts={
+            "data": corpus.fingerprint(),
+            "split": corpus.split,
+            "examples": {name: len(part) for name, part in corpus.parts().items()},
+        },
+        texts=tuple(_excerpts(corpus.test)),
+        optimizer=optimizer,
+        callbacks=(CarriedState(), Samples(serving, start, options.seed)),
+        files=lambda model: {"samples.txt": lambda path: save_samples(serving, start, options.seed, path)},
+    )
+
+
+def optimizer(rate, options):
+    """Adam or Adagrad, with the clipping that the options ask for.
+
+    `options.clip_each` bounds the gradient of the loss that is summed over the steps of a chunk. The loss
+    here is the mean over them, so the bound is divided by their number, and the 1e-8 inside Adagrad's root by
+    its square: then its steps are those for the sum.
+    """
+    if options.clip_each is None:
+        clipping = {"clipnorm": options.clip}
+    else:
+        clipping = {"clipvalue": options.clip_each / options.steps}
+    if options.optimizer == "adam":
+        return keras.optimizers.Adam(rate, **clipping)
+    return keras.optimizers.Adagrad(
+        rate, initial_accumulator_value=0.0, epsilon=1e-8 / options.steps**2, **clipping
+    )
+
+
+class CarriedState(keras.callbacks.Callback):
+    """Carries the states of a stateful network from batch to batch, but not into another epoch or part."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        reset_states(self.model)
+
+    def on_test_begin(self, logs=None):
+        reset_states(self.model)
+
+
+def _excerpts(text):
+    """Some pieces of a text, at even distances."""
+    for number in range(TRACED):
+        start = number * len(text) // TRACED
+        if excerpt := text[start : start + TRACED_LENGTH].strip():
+            yield excerpt

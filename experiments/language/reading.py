@@ -1,0 +1,80 @@
+"""How a run of this task is read; `experiments.common.reading` says what for."""
+
+import tokenize
+
+import numpy as np
+
+from experiments.common import python_source
+from experiments.common.reading import Reading
+from experiments.common.run_folder import check_labels
+
+LONGEST = 1500  # characters of a text that are shown
+OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'`“”„"
+
+
+def read(model, config, texts):
+    """Characters; for each how deep in brackets and indentation it stands, where in its line, in which part.
+
+    Of Python source, strings and comments are those of Python's own tokenizer. Of other text, such as what a
+    network wrote, quotes are what stands between two equal quotation marks of a line.
+    """
+    check_labels(config, model.output_shape[-1])
+    of_text = [_labels(text) for text in texts]
+    labels = {what: [of[what][:LONGEST] for of in of_text] for what in of_text[0]}
+    texts = [text[:LONGEST] for text in texts]
+    # a unit cannot follow what is the same everywhere
+    told = {what: rows for what, rows in labels.items() if np.ptp(np.concatenate(rows))}
+    return Reading(np.array(texts, object), [list(text) for text in texts], told, opens_on_swing=False)
+
+
+def _labels(text):
+    quoted, comment = _quotes_and_comments(text)
+    return {
+        "inside quotes": quoted,
+        "inside a comment": comment,
+        "bracket depth": bracket_depth(text, ignored=(quoted + comment) > 0),
+        "indentation depth": indentation(text),
+        "position in the line": python_source.columns(text),
+    }
+
+
+def _quotes_and_comments(text):
+    """Whether each character is inside quotes, and whether inside a comment, as numbers 0 and 1."""
+    try:
+        kinds = np.array(python_source.TAGS)[python_source.label(text)]
+    except (SyntaxError, tokenize.TokenError):
+        return quotes(text), np.zeros(len(text))
+    return (kinds == "string").astype(float), (kinds == "comment").astype(float)
+
+
+def quotes(text):
+    """1 for a quotation mark that has its like later in the line, for that, and for what is between them."""
+    inside, start = np.zeros(len(text)), 0
+    for line in text.splitlines(keepends=True):
+        at = 0
+        while at < len(line):
+            end = line.find(line[at], at + 1) if line[at] in QUOTES else -1
+            if end >= 0:
+                inside[start + at : start + end + 1] = 1
+            at = max(at, end) + 1
+        start += len(line)
+    return inside
+
+
+def bracket_depth(text, ignored):
+    """How many brackets are open at each character, itself included; `ignored` ones do not count."""
+    depth, depths = 0, []
+    for character, passes in zip(text, ignored, strict=True):
+        opens = not passes and character in OPENING
+        closes = not passes and character in CLOSING
+        depth += opens
+        depths.append(depth)
+        depth = max(depth - closes, 0)
+    return np.array(depths, float)
+
+
+def indentation(text):
+    """The width of the white space that each character's line begins with; a tab counts as eight."""
+    lines = text.splitlines(keepends=True)
+    widths = [len(line.expandtabs()) - len(line.expandtabs().lstrip()) for line in lines]
+    return np.repeat(np.array(widths, float), [len(line) for line in lines])

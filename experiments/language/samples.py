@@ -1,0 +1,41 @@
+"""Texts that the network writes: one after each epoch on the screen, and some in the run folder."""
+
+import keras
+
+from experiments.language.tokens import SHOWN_UNKNOWN, UNKNOWN
+from keras_gates import writing
+
+WHILE_LEARNING, AT_THE_END = 200, 1000  # characters
+TEMPERATURES = (0.2, 0.5, 0.8, 1.0, 1.2)
+
+
+def sample(model, prompt, length, temperature=1.0, seed=0):
+    """The prompt and what the model writes after it."""
+    how = writing.Sampling(temperature=temperature, seed=seed)
+    written = writing.write(model, prompt=[prompt], length=length, how=how)
+    return prompt + "".join(shown(model, token) for token in written.tokens[0])
+
+
+def shown(model, token):
+    """The character of a number that a model wrote, as it is shown."""
+    return SHOWN_UNKNOWN if token == UNKNOWN else model.get_layer("characters").get_vocabulary()[token]
+
+
+def save_samples(model, prompt, seed, path):
+    """Write a text for each of several temperatures into a file."""
+    texts = (
+        f"--- temperature {temperature}\n{sample(model, prompt, AT_THE_END, temperature, seed)}\n"
+        for temperature in TEMPERATURES
+    )
+    path.write_text("\n".join(texts), encoding="utf-8")
+
+
+class Samples(keras.callbacks.Callback):
+    """Prints a text after each epoch."""
+
+    def __init__(self, network, prompt, seed):
+        super().__init__()
+        self.network, self.prompt, self.seed = network, prompt, seed
+
+    def on_epoch_end(self, epoch, logs=None):
+        print(f"\n{sample(self.network, self.prompt, WHILE_LEARNING, seed=self.seed + epoch)}\n", flush=True)
