@@ -49,7 +49,7 @@ def write_results(folder, problem, history, metrics, confusion):
         folder.write(name, save)
     model = problem.serving(problem.model)
     folder.write("model.keras", model.save)
-    keras_gates.export(model, folder.partial / "saved_model")
+    keras_gates.export(model, folder.partial / "saved_model", write=problem.write)
     folder.finish()
 
 

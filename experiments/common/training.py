@@ -31,6 +31,7 @@ class Problem:
     callbacks: those of the task, for `fit`.
     files: a function from the trained network to the files that the run folder has beside those of every
         task: functions `save(path)` by name.
+    write: how the saved model writes, as `keras_gates.export` takes it; None if it does not write.
     """
 
     train: Batches
@@ -44,6 +45,7 @@ class Problem:
     optimizer: Callable = adam
     callbacks: tuple = ()
     files: Callable = lambda model: {}
+    write: dict | None = None
 
 
 def train(task, prepare, look, parser, options):

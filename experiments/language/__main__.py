@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import keras_gates
 from experiments.common import training
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, positive, share, training_parser, whole
@@ -15,7 +16,6 @@ from experiments.language.data import SPLITS
 from experiments.language.presets import PRESETS
 from experiments.language.problem import prepare
 from experiments.language.samples import shown
-from keras_gates import writing
 
 
 def train(parser, options):
@@ -29,9 +29,9 @@ def write(parser, options):
     config = read_config(options.run, TASK)
     model = load_network(options.run)
     check_labels(config, model.output_shape[-1])
-    how = writing.Sampling(options.temperature, options.top_k, options.top_p, options.seed)
+    how = keras_gates.Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     print(options.prompt, end="", flush=True)
-    written = writing.stream(model, prompt=[options.prompt], length=options.length, how=how)
+    written = keras_gates.writing.stream(model, prompt=[options.prompt], length=options.length, how=how)
     for step in written:
         print(shown(model, step.tokens[0, 0]), end="", flush=True)
     print()

@@ -2,6 +2,7 @@
 
 import keras
 
+import keras_gates
 from experiments.common import training
 from experiments.language import data, tokens
 from experiments.language.measures import measure
@@ -44,6 +45,7 @@ def prepare(options):
         optimizer=optimizer,
         callbacks=(CarriedState(), Samples(serving, start, options.seed)),
         files=lambda model: {"samples.txt": lambda path: save_samples(serving, start, options.seed, path)},
+        write={"how": keras_gates.Sampling()},
     )
 
 

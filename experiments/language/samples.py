@@ -2,8 +2,8 @@
 
 import keras
 
+import keras_gates
 from experiments.language.tokens import SHOWN_UNKNOWN, UNKNOWN
-from keras_gates import writing
 
 WHILE_LEARNING, AT_THE_END = 200, 1000  # characters
 TEMPERATURES = (0.2, 0.5, 0.8, 1.0, 1.2)
@@ -11,8 +11,8 @@ TEMPERATURES = (0.2, 0.5, 0.8, 1.0, 1.2)
 
 def sample(model, prompt, length, temperature=1.0, seed=0):
     """The prompt and what the model writes after it."""
-    how = writing.Sampling(temperature=temperature, seed=seed)
-    written = writing.write(model, prompt=[prompt], length=length, how=how)
+    how = keras_gates.Sampling(temperature=temperature, seed=seed)
+    written = keras_gates.write(model, prompt=[prompt], length=length, how=how)
     return prompt + "".join(shown(model, token) for token in written.tokens[0])
 
 
