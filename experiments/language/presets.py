@@ -18,12 +18,13 @@ PRESETS = {
         "patience": 1000,
         "least_count": 1,
     },
-    # for the comparison with published figures: about 20 MFLOP for each character and update
+    # for the comparison with published figures: about 20 MFLOP for each character in an epoch
     "shakespeare": {
         "dataset": "tiny_shakespeare",
         "units": 512,
         "layers": 2,
         "dropout": 0.4,
+        "learning_rate": 2e-3,
         "epochs": 20,
         "patience": 3,
     },
