@@ -103,6 +103,8 @@ def _serves(layer, sequences, initial_state, mask):
         return False
     if layer.compute_dtype != "float32" or any(tensor.dtype != "float32" for tensor in tensors):
         return False
+    if sequences.shape[-1] != layer.cell.kernel.shape[0]:
+        return False  # the plain path says so in a sentence
     layer.cell.check_states(initial_state)
     return _same_size([*tensors, *masks], axis=0) and _same_size([sequences, *masks], axis=1)
 
