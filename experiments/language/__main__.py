@@ -122,7 +122,7 @@ def train_parser(preset):
         help="let weights begin normally distributed with this standard deviation, instead of as the layers "
         "have it; biases stay as they are",
     )
-    defaults = {"units": 256, "dropout": 0.0, "epochs": 8, "learning_rate": 4e-3, "batch_size": 32}
+    defaults = {"units": 256, "dropout": 0.0, "epochs": 7, "learning_rate": 4e-3, "batch_size": 32}
     parser.set_defaults(**{"decay": True, **defaults, **PRESETS.get(preset, {})})
     return parser
 

@@ -6,9 +6,8 @@ import numpy as np
 
 from experiments.language.network import reset_states
 
-ROW = (
-    100_000  # characters: a longer test text is read in several rows side by side, each from a state of zero
-)
+# characters: a longer test text is read in several rows side by side, each from a state of zero
+ROW = 50_000
 STEPS = 1000  # characters of a row in a batch; the state is carried
 
 
