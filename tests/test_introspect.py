@@ -359,6 +359,11 @@ def traced():
     return {"lstm": layer}
 
 
+def test_the_stabiliser_of_an_slstm_is_no_gate():
+    layer = {name: np.full((1, 3, 2), 0.5) for name in ("i", "f", "g", "o", "h", "c", "n", "m")}
+    assert list(introspect.gates_of(layer)) == ["i", "f", "o"]
+
+
 def test_saturation_and_time_constants_of_known_gates(traced):
     sides = introspect.saturation(traced)["lstm"]
     assert set(sides) == {"f"}, "a candidate and a state are no gates"

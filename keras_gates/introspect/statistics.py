@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 # What a cell reports besides its gates: candidates, states, outputs, and the alignment of attention.
-NOT_GATES = ("g", "n", "h", "c", "t", "output", "alignment")
+NOT_GATES = ("g", "n", "h", "c", "m", "t", "output", "alignment")
 
 
 class Unit(NamedTuple):
