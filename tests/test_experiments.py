@@ -220,8 +220,8 @@ import os, signal, sys
 import keras_gates
 from experiments.sentiment.__main__ import main
 export = keras_gates.export
-def export_and_die(model, path):
-    export(model, path)
+def export_and_die(model, path, **options):
+    export(model, path, **options)
     (path / "saved_model.pb").unlink()  # as if it were half
     (path.parent / "half").write_text("")
     os.kill(os.getpid(), signal.SIGKILL)
