@@ -57,6 +57,11 @@ def errors(got, exact):
 def test_kernels_are_as_exact_as_the_plain_path(name, problem):
     layer, question = random_layer(CELLS[name], problem)
     exact = in_double_precision(layer, CELLS[name], question)
-    plain = errors(answers(layer, *question, "never"), exact)
-    for of, error in errors(answers(layer, *question, "training"), exact).items():
-        assert error <= max(BOUND, 2 * plain[of]), f"{of} is off by {error:.1e}, plainly by {plain[of]:.1e}"
+    beyond = {
+        of: error
+        for of, error in errors(answers(layer, *question, "training"), exact).items()
+        if not error <= BOUND
+    }
+    plain = errors(answers(layer, *question, "never"), exact) if beyond else {}
+    for of, error in beyond.items():
+        assert error <= 2 * plain[of], f"{of} is off by {error:.1e}, plainly by {plain[of]:.1e}"
