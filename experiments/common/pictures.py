@@ -1,0 +1,205 @@
+"""Pictures: how their files are read, and the networks that turn them into features.
+
+A picture is a NumPy array of uint8, (height, width, 3), in RGB. Models take batches of them of any height and
+width, and resize them themselves; `resized` does the same before training, so that a corpus fits in memory.
+"""
+
+import argparse
+import re
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from experiments.common.errors import InputError, reason_of
+from experiments.common.options import whole
+
+LARGEST = 1024  # pixels of an edge to which a network may resize pictures
+NO_BACKBONE = "small"
+
+
+# -- files
+
+
+def read_picture(path):
+    """The picture in a file of any format and colour mode that Pillow reads.
+
+    What is transparent becomes white, 16 bits become 8, a rotation that a camera noted is applied, and of an
+    animation the first frame is taken.
+
+    Raises:
+        InputError: the file holds no picture, a damaged one, or one of so many pixels that Pillow takes it
+            for an attack on the memory (about 90 million).
+        OSError: there is no such file, or it cannot be opened.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # a damaged file may raise anything: OSError, SyntaxError, ValueError, …
+        if isinstance(error, OSError) and error.strerror is not None:
+            raise
+        raise InputError(f"{path} cannot be read as a picture: {reason_of(error)}.") from error
+
+
+def _rgb(image):
+    """A Pillow image as a picture."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits of grey; Pillow would cut off what is above 255
+        grey = np.asarray(image).astype("int64")
+        return np.repeat(np.clip(grey // 257, 0, 255).astype("uint8")[..., None], 3, axis=-1)
+    if image.mode == "F":
+        raise ValueError("its numbers are floats, of which no scale is known")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def resized(picture, size):
+    """A picture in another size, by the arithmetic with which a network resizes it.
+
+    size: (height, width).
+    """
+    if picture.shape[:2] == tuple(size):
+        return picture
+    return ops.convert_to_numpy(_resize(picture[None], size))[0].astype("uint8")
+
+
+def _resize(pictures, size):
+    """Pictures of uint8 in another size, as whole numbers in float32."""
+    # antialias: without it a large picture becomes a few of its pixels
+    return ops.round(ops.image.resize(ops.cast(pictures, "float32"), size, antialias=True))
+
+
+# -- networks
+
+
+def add_options(parser, size, filters=16, stages=3):
+    """Add the options that `encoder` reads to a parser, with these defaults."""
+    group = parser.add_argument_group("pictures")
+    group.add_argument(
+        "--size",
+        type=size_text,
+        default=size,
+        metavar="HEIGHTxWIDTH",
+        help="size to which pictures are resized",
+    )
+    group.add_argument(
+        "--backbone",
+        default=NO_BACKBONE,
+        metavar="NAME",
+        help=f"{NO_BACKBONE}: blocks of convolution, batch normalisation and max pooling; or a network of "
+        "keras.applications, such as MobileNetV2",
+    )
+    group.add_argument(
+        "--filters",
+        type=whole(1),
+        default=filters,
+        help=f"features of the first block of {NO_BACKBONE}; each further block has twice as many",
+    )
+    group.add_argument("--stages", type=whole(1, 8), default=stages, help=f"blocks of {NO_BACKBONE}")
+    group.add_argument(
+        "--backbone-weights",
+        metavar="FILE",
+        help="weights to start the backbone from: a .weights.h5 or .h5 file of it without its top, or "
+        "imagenet to download them",
+    )
+    group.add_argument(
+        "--frozen",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="do not train the encoder of pictures further",
+    )
+
+
+def size_text(text):
+    """The type of a size, such as 64x64; it stays text, as a run folder keeps it. See `size_of`."""
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text) or max(size_of(text)) > LARGEST:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a size of pictures: expected HEIGHTxWIDTH, such as 64x64, at most {LARGEST}"
+        )
+    return text
+
+
+def size_of(text):
+    """(height, width) of a size such as "64x64"."""
+    height, width = text.split("x")
+    return int(height), int(width)
+
+
+def encoder(options):
+    """The network from pictures to a grid of features, with the options of `add_options`.
+
+    It takes uint8 (batch, height, width, 3), of any height and width, and returns (batch, L, D): D features
+    at L places, row by row. `grid_of` tells how many rows and columns the places form.
+
+    Raises `InputError` for a backbone that does not exist, or weights that are not its own.
+    """
+    pictures = keras.Input((None, None, 3), dtype="uint8", name="pictures")
+    size = size_of(options.size)
+    # The layer `Resizing` would let batch normalisation take batches for training ones: its own `call` has
+    # training=True by default, which Keras passes on to the layers after it.
+    numbers = _resize(pictures, size)
+    if options.backbone == NO_BACKBONE:
+        grid = _small(numbers, options)
+    else:
+        grid = _backbone(options.backbone, options.backbone_weights, size)(numbers)
+    features = keras.layers.Reshape((-1, grid.shape[-1]), name="grid")(grid)
+    network = keras.Model(pictures, features, name="encoder")
+    network.trainable = not options.frozen
+    return network
+
+
+def grid_of(network):
+    """(rows, columns) of the places of an encoder."""
+    return network.get_layer("grid").input.shape[1:3]
+
+
+def _small(numbers, options):
+    if options.backbone_weights or options.frozen:
+        raise InputError(f"--backbone-weights and --frozen need a --backbone other than {NO_BACKBONE}.")
+    size = size_of(options.size)
+    if min(size) < 2**options.stages:
+        raise InputError(f"--size {options.size} is too small to be halved {options.stages} times.")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(numbers)
+    for stage in range(options.stages):
+        filters = options.filters * 2**stage
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"convolution_{stage + 1}")(
+            x
+        )
+        x = keras.layers.BatchNormalization(name=f"normalization_{stage + 1}")(x)
+        x = keras.layers.ReLU(name=f"relu_{stage + 1}")(x)
+        x = keras.layers.MaxPooling2D(name=f"pooling_{stage + 1}")(x)
+    return x
+
+
+def _backbone(name, weights, size):
+    """A network of keras.applications without its top, after its own scaling of pixels."""
+    home = _module_of(name)
+    numbers = keras.Input((*size, 3), name="numbers")
+    try:
+        network = getattr(home, name)(include_top=False, weights=weights, input_shape=(*size, 3))
+    except Exception as error:  # a file that is no archive, of another network, a size too small, no network
+        raise InputError(
+            f"Cannot make --backbone {name} of size {size[0]}x{size[1]}"
+            f"{f' with the weights {weights}' if weights else ''}: {reason_of(error)}."
+        ) from error
+    return keras.Model(numbers, network(home.preprocess_input(numbers)), name="backbone")
+
+
+def _module_of(name):
+    """The module of keras.applications that a network comes from, with the `preprocess_input` for it."""
+    for module in vars(keras.applications).values():
+        if (
+            hasattr(module, "preprocess_input")
+            and callable(getattr(module, name, None))
+            and name[:1].isupper()  # a network, not another function of the module
+        ):
+            return module
+    raise InputError(f"--backbone {name} is neither {NO_BACKBONE} nor a network of keras.applications.")
