@@ -20,6 +20,7 @@ import keras
 import min_char_rnn
 import tensorflow as tf
 
+import keras_gates
 from experiments.common.errors import InputError
 from experiments.common.fitting import compile_model
 from experiments.inspect import __main__ as inspect
@@ -52,11 +53,21 @@ def file(text, tmp_path_factory):
     return path
 
 
+def trained_on(file, tmp_path_factory, *more):
+    out = tmp_path_factory.mktemp("runs") / "cats"
+    assert language.main(["--dataset", str(file), *TINY, "--epochs", "6", *more, "--out", str(out)]) == 0
+    return out
+
+
 @pytest.fixture(scope="module")
 def run(file, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "cats"
-    assert language.main(["--dataset", str(file), *TINY, "--epochs", "6", "--out", str(out)]) == 0
-    return out
+    return trained_on(file, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def words_run(file, tmp_path_factory):
+    """Of words, of which the ninth and all rarer ones are unknown."""
+    return trained_on(file, tmp_path_factory, "--tokens", "words", "--vocabulary", "8")
 
 
 def options(*arguments):
@@ -106,13 +117,49 @@ def test_the_standard_library_is_split_by_modules():
 
 def test_characters_have_the_numbers_that_the_saved_layer_gives_them():
     text = "naïve 한글 text,\n\ttabs\x00 and 🙂 … naïve"
-    alphabet = tokens.alphabet_of(text, 2)
+    alphabet = tokens.vocabulary_of(text, 2, 1000)
     assert "ï" in alphabet
     assert "한" not in alphabet
     for written in (text, "only 未知"):
-        saved = tokens.vectorizer(alphabet)([written]).numpy()[0]
+        saved = tokens.vectorizer(alphabet, "characters")([written]).numpy()[0]
         assert tokens.numbers(written, alphabet).tolist() == saved.tolist()
-    assert tokens.vectorizer(alphabet).get_vocabulary() == list(tokens.names(alphabet))
+    assert tokens.vectorizer(alphabet, "characters").get_vocabulary() == list(tokens.names(alphabet))
+
+
+STRANGE = [
+    "",
+    " ",
+    "a",
+    "the  cat, sat!\n\n    def f_1(x):\t# 'no'\r\n",
+    "나는 간다. 너도!",
+    "\x00\ufffd🙂 é…  ",
+]
+
+
+@pytest.mark.parametrize("text", STRANGE)
+def test_words_and_marks_joined_are_the_text(text):
+    words = tokens.split(text, "words")
+    assert "".join(words) == text
+    assert words == re.findall(r" ?\w+| +|\W", text)
+
+
+def test_a_combining_mark_is_part_of_its_word():
+    assert tokens.split("nai\u0308ve e\u0301tude", "words") == ["nai\u0308ve", " e\u0301tude"]
+
+
+def test_words_have_the_numbers_that_the_saved_layer_gives_them():
+    text = "the cat, the 猫 and the cat\n"
+    known = tokens.vocabulary_of(tokens.split(text, "words"), 1, 4)
+    assert known == sorted([" the", " cat", "\n", " and"])
+    for each in (text, *STRANGE[1:]):
+        saved = tokens.vectorizer(known, "words")([each]).numpy()[0]
+        assert tokens.numbers(tokens.split(each, "words"), known).tolist() == saved.tolist()
+
+
+def test_the_most_frequent_tokens_are_known():
+    assert tokens.vocabulary_of("abbccdd", 2, 10) == ["b", "c", "d"]
+    assert tokens.vocabulary_of("abbccdddd", 1, 2) == ["b", "d"]
+    assert tokens.vocabulary_of("ab", 2, 10) == ["a", "b"]
 
 
 @pytest.mark.parametrize(("rows", "steps", "passes"), [(1, 7, 1), (3, 5, 1), (4, 3, 3), (2, 100, 1)])
@@ -145,27 +192,35 @@ def test_a_run_folder_is_whole(run):
     assert json.loads((run / "config.json").read_text())["split"].startswith("in order: ")
 
 
-def test_the_test_text_is_read_with_one_state_from_end_to_end(run, file):
+@pytest.mark.parametrize("kind", tokens.KINDS)
+def test_the_test_text_is_read_with_one_state_from_end_to_end(kind, run, words_run, file):
+    run = words_run if kind == "words" else run
     test = data.read(str(file), "90/10").test
     model = keras.saving.load_model(run / "model.keras")
     probabilities = model.predict(tf.constant([test]), verbose=0)[0]
-    ids = model.get_layer("characters")([test]).numpy()[0]
+    ids = model.get_layer(kind)([test]).numpy()[0]
     nats = -np.log(probabilities[np.arange(len(ids) - 1), ids[1:]])
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test_loss"] == pytest.approx(nats.mean(), rel=1e-4)
+    assert metrics["test_perplexity"] == pytest.approx(np.exp(nats.mean()), rel=1e-4)
     assert metrics["test_accuracy"] == pytest.approx((probabilities[:-1].argmax(-1) == ids[1:]).mean())
+    first = len(test[0] if kind == "characters" else re.match(r" ?\w+| +|\W", test)[0])
+    bits = nats.sum() / np.log(2) / (len(test) - first)
+    assert metrics["test_bits_per_character"] == pytest.approx(bits, rel=1e-4)
+    assert metrics["test_unknown"] == pytest.approx((ids[1:] == tokens.UNKNOWN).mean())
+    assert (metrics["test_unknown"] > 0) == (kind == "words")
 
 
 def test_the_state_is_carried_over_the_pieces_of_a_long_text(monkeypatch):
     keras.utils.set_random_seed(0)
     network = Network(9, options(*TINY))
     ids = np.random.default_rng(0).integers(2, 9, 500)
-    whole = measure(network, ids)
+    whole = measure(network, ids, np.ones_like(ids))
     monkeypatch.setattr("experiments.language.measures.STEPS", 7)
-    in_pieces = measure(network, ids)
+    in_pieces = measure(network, ids, np.ones_like(ids))
     assert in_pieces == pytest.approx(whole, rel=1e-5)
     monkeypatch.setattr("experiments.language.measures.ROW", 200)
-    assert measure(network, ids)["test_rows"] == 2
+    assert measure(network, ids, np.ones_like(ids))["test_rows"] == 2
 
 
 def test_the_kernels_serve_the_training(file, monkeypatch):
@@ -374,6 +429,37 @@ def test_unknown_characters_are_heard_and_shown(run, capsys, tmp_path):
     assert max(lines[1:], key=lambda line: line[1])[0] in ("猫", " ")
 
 
+def test_an_unknown_word_is_never_written(words_run, capsys):
+    model = keras.saving.load_model(words_run / "model.keras")
+    unknown = model.predict(tf.constant(["the cat sat on mat"]), verbose=0)[0, -1, tokens.UNKNOWN]
+    assert unknown > 0.3, "the test would tell nothing"
+    text = written(capsys, words_run, "the cat", "--length", 200, "--temperature", 5)
+    assert "[UNK]" not in text
+    assert "\ufffd" not in text
+    for how in "greedy", "beam", keras_gates.Sampling(5.0, seed=1):
+        found = keras_gates.write(model, prompt=["the cat"], length=50, how=how, head=tokens.HEAD)
+        assert found.tokens.min() > tokens.UNKNOWN
+    assert " cat" in tokens.split(text, "words")
+    samples = (words_run / "samples.txt").read_text()
+    assert "[UNK]" not in samples
+
+
+def test_words_are_coloured_by_their_surprise(words_run, text, tmp_path, capsys):
+    some = tmp_path / "some.txt"
+    some.write_text(text[:300], encoding="utf-8")
+    assert language.main(["score", str(words_run), str(some)]) == 0
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    assert [word for word, _ in lines] == re.findall(r" ?\w+| +|\W", text[:300])
+    model = keras.saving.load_model(words_run / "model.keras")
+    probabilities = model.predict(tf.constant([text[:300]]), verbose=0)[0]
+    ids = model.get_layer("words")([text[:300]]).numpy()[0]
+    want = -np.log2(probabilities[np.arange(len(ids) - 1), ids[1:]])
+    np.testing.assert_allclose([bits for _, bits in lines[1:]], want, rtol=1e-3, atol=1e-4)
+    per_character = want.sum() / (300 - len(lines[0][0]))
+    assert float(printed.err.split()[0]) == pytest.approx(per_character, abs=2e-4)
+
+
 class Spans(html.parser.HTMLParser):
     def __init__(self):
         super().__init__()
@@ -450,7 +536,9 @@ def test_labels_of_python_and_of_other_text():
     assert reading.indentation("\ta\n  b\nc").tolist() == [8, 8, 8, 2, 2, 2, 2, 0]
 
 
-def test_a_run_is_inspected_on_texts_of_any_kind(run, tmp_path, capsys):
+@pytest.mark.parametrize("kind", tokens.KINDS)
+def test_a_run_is_inspected_on_texts_of_any_kind(kind, run, words_run, tmp_path, capsys):
+    run = words_run if kind == "words" else run
     texts = ["def f(x):\n    return 'a' + (x)  # so\n", 'He said "no" (once\n', "aaaa"]
     out = tmp_path / "inside"
     assert inspect.main([str(run), *texts, "--out", str(out)]) == 0

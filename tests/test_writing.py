@@ -327,6 +327,30 @@ def test_the_score_of_what_is_drawn_is_that_of_the_model_without_temperature():
         np.testing.assert_allclose(score, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_what_is_suppressed_is_never_written_and_scores_stay_those_of_the_model(activation, uncompiled):
+    model, _ = language_model(activation=activation)
+    head = writing.Categorical(from_logits=activation is None, suppress=(0, 3))
+    slow = Slow(model, None, 0)
+
+    def without(prefix):
+        return np.where(np.isin(np.arange(CLASSES), (0, 3)), -np.inf, slow(prefix))
+
+    given = {"prompt": PROMPTS, "stop": STOP, "length": LENGTH, "head": head}
+    for prompt, row in zip(PROMPTS, rows_of(keras_gates.write(model, **given)), strict=True):
+        assert_as_slow(row, reference.greedy(without, prompt, [STOP], LENGTH))
+    found = keras_gates.write(model, how=keras_gates.Beam(3, 0.6, n_best=3), **given)
+    for prompt, rows in zip(PROMPTS, rows_of(found), strict=True):
+        for mine, theirs in zip(rows, reference.beam(without, prompt, [STOP], LENGTH, 3, 0.6), strict=True):
+            assert_as_slow(mine, theirs)
+    free = {"how": keras_gates.Sampling(9.0, seed=1), "prompt": [[1]] * 50, "length": 20}
+    assert {0, 3} <= set(keras_gates.write(model, **free).tokens.ravel())
+    assert set(keras_gates.write(model, head=head, **free).tokens.ravel()) == {1, 2, 4, 5}
+    for wrong in (6,), range(6):
+        with pytest.raises(ValueError, match="`suppress` must be some of the classes from 0 to 5, not all"):
+            keras_gates.write(model, prompt=[[1]], head=writing.Categorical(suppress=tuple(wrong)))
+
+
 # -- values that are no classes
 
 

@@ -1,3 +1,3 @@
-"""A language model: it says how probable each next character of a text is, and writes."""
+"""A language model: it says how probable each next character or word of a text is, and writes."""
 
 TASK = "language"

@@ -1,4 +1,4 @@
-"""A language model of characters: `python -m experiments.language [train|write|score] …`."""
+"""A language model of characters or words: `python -m experiments.language [train|write|score] …`."""
 
 import argparse
 import sys
@@ -11,11 +11,10 @@ from experiments.common.options import Parser, command_line, positive, share, tr
 from experiments.common.run_folder import check_labels, load_network, load_run, read_config
 from experiments.common.texts import decoded
 from experiments.inspect.look import look
-from experiments.language import TASK, surprise
+from experiments.language import TASK, surprise, tokens
 from experiments.language.data import SPLITS
 from experiments.language.presets import PRESETS
 from experiments.language.problem import prepare
-from experiments.language.samples import shown
 
 
 def train(parser, options):
@@ -23,7 +22,7 @@ def train(parser, options):
 
 
 def write(parser, options):
-    """Print the prompt and what the model writes after it, character by character."""
+    """Print the prompt and what the model writes after it, token by token."""
     if not options.prompt:
         raise InputError("The prompt is empty.")
     config = read_config(options.run, TASK)
@@ -31,27 +30,28 @@ def write(parser, options):
     check_labels(config, model.output_shape[-1])
     how = keras_gates.Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     print(options.prompt, end="", flush=True)
-    written = keras_gates.writing.stream(model, prompt=[options.prompt], length=options.length, how=how)
-    for step in written:
-        print(shown(model, step.tokens[0, 0]), end="", flush=True)
+    for step in keras_gates.writing.stream(
+        model, prompt=[options.prompt], length=options.length, how=how, head=tokens.HEAD
+    ):
+        print(step.text[0], end="", flush=True)
     print()
 
 
 def score(parser, options):
-    """Colour a text by how surprising each character is, and print the bits per character."""
+    """Colour a text by how surprising each token is, and print the bits per character."""
     path = Path(options.file)
     text = decoded(path.read_bytes(), path)
-    if len(text) < 2:
-        raise InputError(
-            f"{path} has {len(text)} characters; at least 2 are needed, one to foretell another."
-        )
     config, model = load_run(TASK, options.run)
-    characters = surprise.surprises(model, text)
+    kind = tokens.kind_of(config)
+    parts = tokens.split(text, kind)
+    if len(parts) < 2:
+        raise InputError(f"{path} has {len(parts)} {kind}; at least 2 are needed, one to foretell another.")
+    scored = surprise.surprises(model, parts)
     form = options.format or ("terminal" if sys.stdout.isatty() else "json")
-    sys.stdout.write(FORMATS[form](characters, f"{path.name}, as {config['options']['cell']} foretells it"))
+    sys.stdout.write(FORMATS[form](scored, f"{path.name}, as {config['options']['cell']} foretells it"))
     sys.stdout.flush()
-    bits = surprise.bits_per_character(characters)
-    print(f"{bits:.4f} bits per character, of {len(text) - 1:,}", file=sys.stderr)
+    bits = surprise.bits_per_character(scored)
+    print(f"{bits:.4f} bits per character, of {len(parts) - 1:,} {kind}", file=sys.stderr)
 
 
 FORMATS = {"terminal": surprise.terminal, "json": surprise.json_lines, "html": surprise.page}
@@ -61,8 +61,8 @@ def train_parser(preset):
     """The options of training, with the defaults of a preset, or None."""
     parser = training_parser(
         TASK,
-        description="Train a recurrent network to foretell a text character by character, and write a run "
-        "folder.",
+        description="Train a recurrent network to foretell a text character by character, or word by word, "
+        "and write a run folder.",
         epilog=f"Let a trained model write with: python -m experiments.{TASK} write RUN PROMPT; "
         f"colour a text by its surprise with: python -m experiments.{TASK} score RUN FILE",
         both_ways=False,
@@ -90,19 +90,28 @@ def train_parser(preset):
         "is split by modules instead",
     )
     task.add_argument(
+        "--tokens",
+        choices=tokens.KINDS,
+        default="characters",
+        help="what is foretold; among words, punctuation marks and white space are tokens too",
+    )
+    task.add_argument(
         "--least-count",
         type=whole(1),
         default=2,
-        help="characters that occur less often in training are one, the unknown character",
+        help="tokens that occur less often in training are one, the unknown token, which is never written",
     )
     task.add_argument(
-        "--embedding", type=whole(0), default=64, help="width of a character's vector; 0 for one-hot vectors"
+        "--vocabulary", type=whole(1), default=10_000, help="known tokens at most, the most frequent ones"
+    )
+    task.add_argument(
+        "--embedding", type=whole(0), default=64, help="width of a token's vector; 0 for one-hot vectors"
     )
     task.add_argument(
         "--tied",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="compare the output with the characters' vectors instead of with vectors of its own",
+        help="compare the output with the tokens' vectors instead of with vectors of its own",
     )
     task.add_argument(
         "--steps", type=whole(1), default=100, help="steps through which a gradient is propagated back"
@@ -131,13 +140,13 @@ def write_parser():
     parser = Parser(prog=f"python -m experiments.{TASK} write", description="Let a trained model write.")
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", default="\n", help="how the text begins")
-    parser.add_argument("--length", type=whole(1), default=500, help="characters to write")
+    parser.add_argument("--length", type=whole(1), default=500, help="tokens to write")
     parser.add_argument(
         "--temperature", type=positive, default=0.8, help="below 1 the probable becomes more probable"
     )
-    parser.add_argument("--top-k", type=whole(1), help="draw among the k most probable characters only")
+    parser.add_argument("--top-k", type=whole(1), help="draw among the k most probable tokens only")
     parser.add_argument(
-        "--top-p", type=share, help="draw among the fewest characters that have this probability together"
+        "--top-p", type=share, help="draw among the fewest tokens that have this probability together"
     )
     parser.add_argument(
         "--seed", type=whole(0, 2**31 - 1), help="the same seed writes the same text; another each time"
@@ -148,7 +157,7 @@ def write_parser():
 def score_parser():
     parser = Parser(
         prog=f"python -m experiments.{TASK} score",
-        description="Colour a text by how surprising each character is, and print the bits per character.",
+        description="Colour a text by how surprising each token is, and print the bits per character.",
     )
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
     parser.add_argument("file", metavar="FILE", help="a text file")

@@ -5,23 +5,31 @@ import math
 import numpy as np
 
 from experiments.language.network import reset_states
+from experiments.language.tokens import UNKNOWN
 
-# characters: a longer test text is read in several rows side by side, each from a state of zero
+# tokens: a longer test text is read in several rows side by side, each from a state of zero
 ROW = 50_000
-STEPS = 1000  # characters of a row in a batch; the state is carried
+STEPS = 1000  # tokens of a row in a batch; the state is carried
 
 
-def measure(network, ids):
-    """The measures of a text of ids: loss in nats, bits per character, perplexity, accuracy."""
+def measure(network, ids, widths):
+    """The measures of a text: loss in nats, perplexity and accuracy of its tokens, bits per character.
+
+    ids: the numbers of its tokens.
+    widths: how many characters each token has.
+
+    Of an unknown token it counts that it is unknown, and not which one: see the share of these.
+    """
     rows = max(1, (len(ids) - 1) // ROW)
-    length = (len(ids) - 1) // rows
-    nats, right = _foretold(network.carrying(rows), _rows(ids[:-1], rows), _rows(ids[1:], rows))
-    loss = nats / (rows * length)
+    inputs, targets, widths = _rows(ids[:-1], rows), _rows(ids[1:], rows), _rows(widths[1:], rows)
+    nats, right = _foretold(network.carrying(rows), inputs, targets)
+    loss = nats / targets.size
     return {
         "test_loss": loss,
-        "test_bits_per_character": loss / math.log(2),
+        "test_bits_per_character": nats / math.log(2) / int(widths.sum()),
         "test_perplexity": math.exp(loss),
-        "test_accuracy": right / (rows * length),
+        "test_accuracy": right / targets.size,
+        "test_unknown": float((targets == UNKNOWN).mean()),
         "test_rows": rows,
     }
 

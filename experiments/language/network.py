@@ -1,4 +1,4 @@
-"""The network from characters to what comes next, in its two forms: one carries its state, one is saved."""
+"""The network from tokens to what comes next, in its two forms: one carries its state, one is saved."""
 
 import keras
 
@@ -16,7 +16,7 @@ class Network:
 
     def __init__(self, size, options):
         if options.tied and not options.embedding:
-            raise InputError("--tied shares the vectors of the characters, which --embedding 0 does without.")
+            raise InputError("--tied shares the vectors of the tokens, which --embedding 0 does without.")
         self.size, self.options = size, options
         self.embedding = _embedding(size, options)
         cell = keras_gates.cell_classes()[options.cell]
@@ -55,7 +55,7 @@ class Network:
 
 
 def _embedding(size, options):
-    """The layer of the characters' vectors; None for one-hot vectors, which need no layer."""
+    """The layer of the tokens' vectors; None for one-hot vectors, which need no layer."""
     if not options.embedding:
         return None
     kind = keras.layers.ReversibleEmbedding if options.tied else keras.layers.Embedding

@@ -1,32 +1,42 @@
-"""The task made ready for training: a text as streams of characters, and the network that reads them."""
+"""The task made ready for training: a text as streams of tokens, and the network that reads them."""
 
 import keras
+import numpy as np
 
 import keras_gates
 from experiments.common import training
+from experiments.common.errors import InputError
 from experiments.language import data, tokens
 from experiments.language.measures import measure
 from experiments.language.network import Network, reset_states
 from experiments.language.samples import Samples, save_samples
 from experiments.language.streams import Streams
 
-EPOCH = 1_000_000  # characters; a longer text takes several epochs
-VALIDATION = 200_000  # characters of the validation part that are read after each epoch
+EPOCH = 1_000_000  # tokens; a longer text takes several epochs
+VALIDATION = 200_000  # tokens of the validation part that are read after each epoch
 TRACED = 3  # test texts that --trace shows, of so many characters
 TRACED_LENGTH = 1000
 
 
 def prepare(options):
-    """The text that `options.dataset` names as streams of characters, and the network that reads them."""
+    """The text that `options.dataset` names as streams of tokens, and the network that reads them."""
     corpus = data.read(options.dataset, options.split, options.limit)
-    alphabet = tokens.alphabet_of(corpus.train, options.least_count)
-    train, validation, test = (tokens.numbers(part, alphabet) for part in corpus.parts().values())
+    parts = {name: tokens.split(part, options.tokens) for name, part in corpus.parts().items()}
+    for name, part in parts.items():
+        if len(part) < 2:
+            raise InputError(
+                f"{options.dataset} is too short: its {name} part has {len(part)} {options.tokens}; "
+                "at least 2 are needed."
+            )
+    vocabulary = tokens.vocabulary_of(parts["train"], options.least_count, options.vocabulary)
+    train, validation, test = (tokens.numbers(part, vocabulary) for part in parts.values())
+    widths = np.fromiter(map(len, parts["test"]), "int32", len(test))
     # a short text has fewer rows than --batch-size, each at least a chunk long
     rows = max(1, min(options.batch_size, (len(train) - 1) // options.steps, len(validation) - 1))
-    network = Network(len(tokens.names(alphabet)), options)
+    network = Network(len(tokens.names(vocabulary)), options)
     model = network.carrying(rows)
-    serving = network.serving(tokens.vectorizer(alphabet))
-    start = corpus.train[0]
+    serving = network.serving(tokens.vectorizer(vocabulary, options.tokens))
+    start = parts["train"][0]
     return training.Problem(
         train=Streams(train, rows, options.steps, epochs_per_pass=max(1, round(len(train) / EPOCH))),
         validation=Streams(
@@ -34,18 +44,18 @@ def prepare(options):
         ),
         model=model,
         serving=lambda model: serving,
-        test=lambda model: (measure(network, test), None),
-        labels=tokens.names(alphabet),
+        test=lambda model: (measure(network, test, widths), None),
+        labels=tokens.names(vocabulary),
         facts={
             "data": corpus.fingerprint(),
             "split": corpus.split,
-            "examples": {name: len(part) for name, part in corpus.parts().items()},
+            "examples": {name: len(part) for name, part in parts.items()},
         },
         texts=tuple(_excerpts(corpus.test)),
         optimizer=optimizer,
         callbacks=(CarriedState(), Samples(serving, start, options.seed)),
         files=lambda model: {"samples.txt": lambda path: save_samples(serving, start, options.seed, path)},
-        write={"how": keras_gates.Sampling()},
+        write={"how": keras_gates.Sampling(), "head": tokens.HEAD},
     )
 
 

@@ -7,24 +7,27 @@ import numpy as np
 from experiments.common import python_source
 from experiments.common.reading import Reading
 from experiments.common.run_folder import check_labels
+from experiments.language import tokens
 
 LONGEST = 1500  # characters of a text that are shown
 OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'`“”„"
 
 
 def read(model, config, texts):
-    """Characters; for each how deep in brackets and indentation it stands, where in its line, in which part.
+    """Tokens; for each how deep in brackets and indentation it ends, where in its line, and in which part.
 
     Of Python source, strings and comments are those of Python's own tokenizer. Of other text, such as what a
     network wrote, quotes are what stands between two equal quotation marks of a line.
     """
     check_labels(config, model.output_shape[-1])
+    pieces = [list(tokens.split(text[:LONGEST], tokens.kind_of(config))) for text in texts]
+    last = [np.cumsum([len(piece) for piece in each]) - 1 for each in pieces]  # characters of the tokens
     of_text = [_labels(text) for text in texts]
-    labels = {what: [of[what][:LONGEST] for of in of_text] for what in of_text[0]}
+    labels = {what: [of[what][at] for of, at in zip(of_text, last, strict=True)] for what in of_text[0]}
     texts = [text[:LONGEST] for text in texts]
     # a unit cannot follow what is the same everywhere
     told = {what: rows for what, rows in labels.items() if np.ptp(np.concatenate(rows))}
-    return Reading(np.array(texts, object), [list(text) for text in texts], told, opens_on_swing=False)
+    return Reading(np.array(texts, object), pieces, told, opens_on_swing=False)
 
 
 def _labels(text):

@@ -3,22 +3,16 @@
 import keras
 
 import keras_gates
-from experiments.language.tokens import SHOWN_UNKNOWN, UNKNOWN
+from experiments.language.tokens import HEAD
 
-WHILE_LEARNING, AT_THE_END = 200, 1000  # characters
+WHILE_LEARNING, AT_THE_END = 200, 1000  # tokens
 TEMPERATURES = (0.2, 0.5, 0.8, 1.0, 1.2)
 
 
 def sample(model, prompt, length, temperature=1.0, seed=0):
     """The prompt and what the model writes after it."""
     how = keras_gates.Sampling(temperature=temperature, seed=seed)
-    written = keras_gates.write(model, prompt=[prompt], length=length, how=how)
-    return prompt + "".join(shown(model, token) for token in written.tokens[0])
-
-
-def shown(model, token):
-    """The character of a number that a model wrote, as it is shown."""
-    return SHOWN_UNKNOWN if token == UNKNOWN else model.get_layer("characters").get_vocabulary()[token]
+    return prompt + keras_gates.write(model, prompt=[prompt], length=length, how=how, head=HEAD).text[0]
 
 
 def save_samples(model, prompt, seed, path):

@@ -27,6 +27,35 @@ def standardize_words(texts):
     return tf.strings.regex_replace(texts, r"[^\pL\pM\pN]+", " ")
 
 
+@keras.saving.register_keras_serializable(PACKAGE)
+def split_words_and_marks(texts):
+    """Split texts into words and other characters; the parts of a text, joined, are the text.
+
+    A part is a run of letters, digits and underscores together with one space before it; or a run of spaces;
+    or any other single character, such as a punctuation mark or a line end.
+
+    For `keras.layers.TextVectorization(split=split_words_and_marks, standardize=None)`.
+
+    Args:
+        texts: strings in UTF-8, `(batch,)`.
+
+    Returns:
+        A ragged tensor of strings, `(batch, parts)`.
+    """
+    import tensorflow as tf
+
+    end = b"\xff"  # occurs in no text in UTF-8
+    parts = tf.strings.regex_replace(texts, r"(?s)( ?[\pL\pM\pN_]+| +|.)", rb"\1" + end)
+    parts = tf.strings.split(parts, end)
+    return tf.ragged.boolean_mask(parts, parts != "")
+
+
+def gap_of(tokenizer):
+    """What stands between two tokens of a `TextVectorization` in a text: a space, or nothing."""
+    split = tokenizer.get_config()["split"]
+    return "" if split in ("character", split_words_and_marks) else " "
+
+
 @register()
 class AtLeastOneStep(layers.Layer):
     """Ids `(batch, time)`, with one step of padding, 0, if there is no step, as for texts without words."""

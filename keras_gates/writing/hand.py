@@ -304,6 +304,12 @@ def _check_classes(stop, classes, head, how):
     if classes is None and (stop or isinstance(how, Beam)):
         what = "`stop` is" if stop else "A beam search is"
         raise ValueError(f"{what} for classes, which {type(head).__name__} does not give.")
+    suppressed = set(getattr(head, "suppress", ()))
+    if suppressed and not suppressed < set(range(classes)):
+        raise ValueError(
+            f"`suppress` must be some of the classes from 0 to {classes - 1}, not all; "
+            f"got {_short(head.suppress)}."
+        )
     for token in stop:
         if isinstance(token, bool) or not isinstance(token, (int, np.integer)) or not 0 <= token < classes:
             raise ValueError(f"`stop` must be classes from 0 to {classes - 1}; got {token!r}.")

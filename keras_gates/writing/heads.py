@@ -14,6 +14,7 @@ A layer that has these methods is the head of a model that ends with it.
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import ops
 
 METHODS = ("noise_size", "draw", "mode", "log_prob")
@@ -29,27 +30,38 @@ class Categorical:
         top_p: draw among the fewest classes, the most probable ones, that together have at least this
             probability (nucleus sampling, Holtzman et al. 2020); None for all. It looks at what temperature
             and `top_k` have left.
+        suppress: classes that are never written, such as that of unknown words. The probabilities of the
+            others, and so the scores, stay those of the model.
     """
 
     from_logits: bool = True
     top_k: int | None = None
     top_p: float | None = None
+    suppress: tuple[int, ...] = ()
 
     def noise_size(self, outputs):
         return 1
 
     def log_probs(self, outputs):
-        """Log probabilities of all classes, `(batch, classes)`, in float32 at least."""
+        """Log probabilities of all classes, `(batch, classes)`, in float32 at least; −∞ if suppressed."""
         outputs = ops.cast(outputs, keras.backend.result_type(outputs.dtype, "float32"))
         if self.from_logits:
-            return ops.log_softmax(outputs)
-        return ops.log(ops.maximum(outputs, keras.config.epsilon() ** 4))
+            log_probs = ops.log_softmax(outputs)
+        else:
+            log_probs = ops.log(ops.maximum(outputs, keras.config.epsilon() ** 4))
+        return self._suppressed(log_probs)
+
+    def _suppressed(self, outputs):
+        if not self.suppress:
+            return outputs
+        is_suppressed = np.isin(np.arange(outputs.shape[-1]), self.suppress)
+        return ops.where(is_suppressed, -float("inf"), outputs)
 
     def log_prob(self, outputs, value):
         return ops.take_along_axis(self.log_probs(outputs), value[:, None], axis=-1)[:, 0]
 
     def mode(self, outputs):
-        return ops.cast(ops.argmax(outputs, axis=-1), "int32")
+        return ops.cast(ops.argmax(self._suppressed(outputs), axis=-1), "int32")
 
     def draw(self, outputs, noise, temperature):
         log_probs = self.log_probs(outputs)

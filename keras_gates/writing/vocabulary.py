@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_gates.layers.text import gap_of
+
 
 class Vocabulary:
     """The words of a model by number.
@@ -13,7 +15,7 @@ class Vocabulary:
 
     Attributes:
         words: a list of strings.
-        gap: what stands between two words of a text: a space, or nothing between characters.
+        gap: what stands between two words of a text: a space, or nothing.
     """
 
     def __init__(self, source):
@@ -27,8 +29,7 @@ class Vocabulary:
                 "`vocabulary` must be a list of words by number, or a layer that has one, such as "
                 f"keras.layers.TextVectorization; got {type(source).__name__}."
             )
-        characters = self.tokenizer is not None and self.tokenizer.get_config()["split"] == "character"
-        self.gap = "" if characters else " "
+        self.gap = " " if self.tokenizer is None else gap_of(self.tokenizer)
 
     def number(self, argument, word):
         if word not in self.words:

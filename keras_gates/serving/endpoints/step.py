@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_gates.layers.stepping import identifier, plain_loops
+from keras_gates.layers.text import gap_of, split_words_and_marks
 from keras_gates.opened.whole import NotStepwiseError, not_stepwise
 from keras_gates.serving.endpoints import Endpoint
 
@@ -84,8 +85,10 @@ def _check_tokenizer(tokenizer, opened):
 
 def _cuts_chunks_alike(tokenizer):
     """Whether the tokens of a text are those of its words, or characters, one after another."""
+    config = tokenizer.get_config()
+    if config["split"] is split_words_and_marks and config["standardize"] is None:
+        return True  # at the ends of its tokens a text may be cut, by definition
     chunks = tokenizer.get_vocabulary(include_special_tokens=False)[:2]
-    gap = "" if tokenizer.get_config()["split"] == "character" else " "
-    cut = [tokenizer([text])[0] for text in (gap.join(chunks), *chunks)]
+    cut = [tokenizer([text])[0] for text in (gap_of(tokenizer).join(chunks), *chunks)]
     whole, *parts = (ids[ids != 0].numpy().tolist() for ids in cut)
     return whole == list(itertools.chain.from_iterable(parts))
