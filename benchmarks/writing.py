@@ -2,8 +2,9 @@
 
     python -m benchmarks.writing
 
-Figures are medians of interleaved runs. The usual way is timed at every 25th token, after a first call at
-that length, and these times stand for the tokens between.
+In each round every way writes once, so that whatever else the machine does falls on all of them; the first
+round does not count. Times are medians of the rounds, and ratios medians of the ratios within a round. The
+usual way predicts every 25th token; each prediction stands for the 25 tokens up to it.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import numpy as np
 import keras_gates
 from benchmarks.trace import seconds
 
-CLASSES = 100
+CLASSES, WIDTH, EVERY = 100, 5, 25
+SHARES = 0.25, 0.5, 2  # of the length, also written greedily: the time of a token should be the same
 
 
 def language_model(units):
@@ -24,50 +26,50 @@ def language_model(units):
     return keras.Model(said, keras.layers.Dense(CLASSES)(x))
 
 
-def medians(ways, repeats):
-    """The median seconds of each function in a dict, run in turn; a first run of each does not count."""
-    for way in ways.values():
-        way()
-    runs = [[seconds(way) for way in ways.values()] for _ in range(repeats)]
-    return dict(zip(ways, np.median(runs, axis=0), strict=True))
+def ways_to_write(model, batch, length):
+    """By name, a function that writes, and how many steps, of a token for each row, it takes."""
+
+    def writing(steps, how="greedy"):
+        def write():
+            keras_gates.write(model, prompt=[[1]] * batch, length=steps, how=how)
+
+        return write, steps
+
+    def usual():
+        for n in range(EVERY, length + 1, EVERY):
+            model.predict(np.ones((batch, n), "int32"), verbose=0)
+
+    return {
+        "greedy": writing(length),
+        **{f"greedy, {steps} tokens": writing(steps) for steps in (round(s * length) for s in SHARES)},
+        "sampling": writing(length, "sampling"),
+        f"beam {WIDTH}": writing(length, keras_gates.Beam(WIDTH)),
+        "predict on the whole text": (usual, length / EVERY),
+    }
 
 
-def usual(model, batch, length, every=25):
-    """The seconds that a text takes if each of its tokens is predicted from the whole text before it."""
-    lengths = range(every, length + 1, every)
-    texts = [np.ones((batch, n), "int32") for n in lengths]
-    for text in texts[:3]:
-        model.predict(text, verbose=0)
-    return every * sum(seconds(lambda text=text: model.predict(text, verbose=0)) for text in texts)
+def measured(ways, rounds):
+    """The seconds of a step of each way in each round, `(rounds, ways)`."""
+    times = [[seconds(way) / steps for way, steps in ways.values()] for _ in range(rounds + 1)]
+    return np.array(times[1:])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("length", 500), ("units", 128), ("repeats", 5)):
+    for name, default in (("length", 500), ("units", 128), ("rounds", 7)):
         parser.add_argument(f"--{name}", type=int, default=default, help="default %(default)s")
     at = parser.parse_args()
     model = language_model(at.units)
-
-    def writing(batch, length=at.length, how="greedy"):
-        return lambda: keras_gates.write(model, prompt=[[1]] * batch, length=length, how=how)
-
     for batch in 1, 64:
-        took = medians(
-            {
-                "greedy": writing(batch),
-                "greedy, half as long": writing(batch, at.length // 2),
-                "greedy, twice as long": writing(batch, at.length * 2),
-                "sampling": writing(batch, how="sampling"),
-                "beam 5": writing(batch, how=keras_gates.Beam(5)),
-            },
-            at.repeats,
-        )
-        took["predict on the whole text"] = usual(model, batch, at.length)
-        print(f"batch {batch}, {at.units} units, {at.length} tokens, medians of {at.repeats}")
-        for name, s in took.items():
-            longer = {"greedy, half as long": 0.5, "greedy, twice as long": 2}.get(name, 1)
-            speed = batch * at.length * longer / s
-            print(f"{name:<28}{speed:>12,.0f} tokens/s{s / took['greedy']:>9.2f} × the time of greedy")
+        ways = ways_to_write(model, batch, at.length)
+        times = measured(ways, at.rounds)
+        ratios = np.median(times / times[:, :1], axis=0)
+        print(f"batch {batch}, {at.units} units, {at.length} tokens, medians of {at.rounds} rounds")
+        for name, time, ratio in zip(ways, np.median(times, axis=0), ratios, strict=True):
+            print(
+                f"{name:<28}{batch / time:>12,.0f} tokens/s{1e3 * time:>10.3f} ms a step"
+                f"{ratio:>8.2f} × that of greedy"
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A model that writes: an opened model, its head and a strategy, as functions of tensors."""
 
 import functools
+import math
 
 import keras
 from keras import ops
@@ -155,10 +156,10 @@ class Writer:
     # -- one step
 
     def _read_one(self, context, states, given):
-        _, new, _ = self._step(given["value"], states, context)
+        _, new, _ = self.step(given["value"], states, context)
         return _where(given["counts"], new, states), {}
 
-    def _step(self, value, states, context):
+    def step(self, value, states, context):
         """Hear a value: what the model says next, the new states, and the alignments by name."""
         if self.one_hot:
             value = ops.one_hot(value, self.opened.steps.inputs[self.heard].shape[-1])
@@ -166,7 +167,7 @@ class Writer:
         return outputs[self.output], states, {k: v for k, v in gates.items() if k.endswith(ALIGNMENT)}
 
     def _write_one(self, context, carry, given):
-        outputs, states, emitted = self._step(carry[PENDING], carry["states"], context)
+        outputs, states, emitted = self.step(carry[PENDING], carry["states"], context)
         if isinstance(self.how, Sampling):
             value = self.head.draw(outputs, given["noise"], given["temperature"])
         else:
@@ -220,7 +221,7 @@ class Writer:
 
     def _write_one_each(self, context, carry, given):
         """One step of every hypothesis; those that go on best take the places of the others."""
-        outputs, states, alignments = self._step(carry[PENDING], carry["states"], context)
+        outputs, states, alignments = self.step(carry[PENDING], carry["states"], context)
         rows, width = ops.shape(carry[DONE])[0], self.how.width
         log_probs = ops.cast(self.head.log_probs(outputs), "float32")
         classes = log_probs.shape[-1]
@@ -230,30 +231,34 @@ class Writer:
         done = carry[DONE][..., None]
         candidates = carry["log_prob"][..., None] + ops.where(done, stays, log_probs)
         ranked = self._ranked(candidates, carry["length"][..., None], done, more=1)
-        _, chosen = ops.top_k(ops.reshape(ranked, (rows, width * classes)), width)
-        parent, token = chosen // classes, ops.cast(chosen % classes, "int32")
+        chosen = _best(ops.reshape(ranked, (rows, width * classes)), width)
+        parent, token = chosen // classes, chosen % classes
+        # the places in the batch of all hypotheses
+        flat_parent = ops.reshape(ops.arange(rows)[:, None] * width + parent, (-1,))
+        flat_chosen = ops.reshape(ops.arange(rows)[:, None] * width * classes + chosen, (-1,))
 
         def of_parent(x):
-            return ops.take_along_axis(x, parent, axis=1)
+            return ops.take(x, flat_parent, axis=0)
 
-        was_done = of_parent(carry[DONE])
-        stops = ops.logical_and(ops.logical_not(was_done), self._stops_each(token))
-        writes = ops.logical_not(ops.logical_or(was_done, stops))
-        flat_parent = ops.reshape(parent + ops.arange(rows, dtype=parent.dtype)[:, None] * width, (-1,))
-        flat_goes_on = ops.reshape(ops.logical_not(was_done), (-1,))
-        old_pending = ops.take(carry[PENDING], flat_parent, axis=0)
+        def each(x):
+            return ops.reshape(x, (rows, width))
+
+        was_done = each(of_parent(ops.reshape(carry[DONE], (-1,))))
+        goes_on = ops.logical_not(was_done)
+        stops = ops.logical_and(goes_on, self._stops_each(token))
+        writes = ops.logical_and(goes_on, ops.logical_not(stops))
+        length = each(of_parent(ops.reshape(carry["length"], (-1,))))
+        pending = each(of_parent(carry[PENDING]))
         after = {
-            "states": keras.tree.map_structure(lambda x: ops.take(x, flat_parent, axis=0), states),
-            PENDING: ops.where(
-                flat_goes_on, ops.cast(ops.reshape(token, (-1,)), old_pending.dtype), old_pending
-            ),
-            "log_prob": ops.take_along_axis(ops.reshape(candidates, (rows, width * classes)), chosen, axis=1),
-            "length": of_parent(carry["length"]) + ops.cast(writes, "int32"),
+            "states": keras.tree.map_structure(of_parent, states),
+            PENDING: ops.reshape(ops.where(goes_on, ops.cast(token, pending.dtype), pending), (-1,)),
+            "log_prob": each(ops.take(ops.reshape(candidates, (-1,)), flat_chosen, axis=0)),
+            "length": length + ops.cast(writes, "int32"),
             DONE: ops.logical_or(was_done, stops),
         }
         emitted = {"tokens": ops.where(writes, token, 0), "parent": parent}
         for name, x in alignments.items():
-            x = ops.reshape(ops.take(x, flat_parent, axis=0), (rows, width, -1))
+            x = ops.reshape(of_parent(x), (rows, width, -1))
             emitted[name] = ops.where(writes[..., None], x, 0)
         return after, emitted
 
@@ -294,6 +299,25 @@ def _jitted(model, step):
         return run([variable.value for variable in model.variables], *arguments)
 
     return with_weights
+
+
+def _best(scores, k):
+    """The places of the k highest scores of each row, the highest first, of equal ones the first: int32.
+
+    `ops.top_k` compares one number after the other. Here it sees the highest of each block of neighbours
+    only, and then the k best blocks, among which the k highest scores are.
+    """
+    rows, number = ops.shape(scores)[0], scores.shape[-1]
+    size = max(1, math.isqrt(number // k))  # then both stages compare about equally many
+    count = -(-number // size)
+    filled = ops.pad(scores, ((0, 0), (0, count * size - number)), constant_values=-float("inf"))
+    blocks = ops.reshape(filled, (-1, size))
+    _, best = ops.top_k(ops.reshape(ops.max(blocks, axis=-1), (rows, count)), k)
+    best = ops.sort(ops.cast(best, "int32"), axis=-1)
+    inside = ops.take(blocks, best + ops.arange(rows)[:, None] * count, axis=0)
+    _, chosen = ops.top_k(ops.reshape(inside, (rows, k * size)), k)
+    chosen = ops.cast(chosen, "int32")
+    return ops.take_along_axis(best, chosen // size, axis=1) * size + chosen % size
 
 
 def _at(sequences, index):
