@@ -11,6 +11,7 @@ from keras import ops
 import keras_gates
 from keras_gates import writing
 from keras_gates.opened import NotStepwiseError
+from keras_gates.writing import writer
 from keras_gates.writing.hand import Hand, opened_to_write
 
 tf = pytest.importorskip("tensorflow")
@@ -206,6 +207,15 @@ def test_every_kind_of_model_writes_as_the_reference(kind, uncompiled):
 @pytest.mark.parametrize("kind", [language_model, bahdanau])
 def test_what_is_compiled_writes_the_same(kind):
     check_against_reference(*kind(), ["greedy", keras_gates.Beam(3, 0.6, n_best=3)])
+
+
+@pytest.mark.parametrize(("number", "k"), [(1, 1), (6, 1), (7, 3), (60, 10), (61, 5), (500, 5), (12, 12)])
+def test_the_best_are_those_of_a_stable_sort(number, k):
+    """With many that are equal, and some that are impossible."""
+    scores = np.random.default_rng(number).integers(-9, 0, (4, number)).astype("float32")
+    scores[scores < -7] = -np.inf
+    want = np.argsort(-scores, axis=-1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(writer._best(ops.convert_to_tensor(scores), k), want)
 
 
 # -- alignments
@@ -700,6 +710,77 @@ def test_padding_changes_neither_loss_nor_accuracy():
     tokens = [4, 5, 2, 3, 2]
     expected = np.mean([log_probs[token] for log_probs, token in zip(expected, tokens, strict=True)])
     np.testing.assert_allclose(found[0][0], -expected, rtol=1e-5)
+
+
+def sharpened(model):
+    """Logits so far apart that what is drawn is what is most probable."""
+    model.layers[-1].activation = keras.activations.linear
+    model.layers[-1].kernel.assign(1e4 * model.layers[-1].kernel)
+    return model
+
+
+def scheduled(model, probability, rate=0.1):
+    training = writing.ScheduledSampling(model, probability, over="said", seed=4)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    training.compile(keras.optimizers.SGD(rate), loss)
+    return training
+
+
+@pytest.mark.parametrize("kind", [bahdanau, tutorial])
+def test_with_scheduled_sampling_a_model_hears_what_it_says_itself(kind):
+    model, context = kind()
+    model, inputs = sharpened(model), list(context.values())
+    given = np.random.default_rng(2).integers(1, CLASSES, (3, 60))
+
+    def as_heard(tokens):
+        return np.eye(CLASSES, dtype="float32")[tokens] if kind is tutorial else tokens
+
+    def heard_and_said(probability):
+        """What it heard, and at each step what the whole model says after what it heard before."""
+        heard = np.asarray(scheduled(model, probability).mixed([*inputs, tf.constant(as_heard(given))])[-1])
+        heard = heard.argmax(axis=-1) if kind is tutorial else heard
+        said = model.predict([*inputs, as_heard(heard)], verbose=0).argmax(axis=-1)
+        return heard[:, 1:], said[:, :-1]
+
+    np.testing.assert_array_equal(heard_and_said(0)[0], given[:, 1:])
+    np.testing.assert_array_equal(*heard_and_said(1))
+    heard, said = heard_and_said(0.3)
+    own = (heard == said)[said != given[:, 1:]]
+    assert ((heard == given[:, 1:]) | (heard == said)).all()
+    assert abs(own.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / own.size)
+
+
+def test_scheduled_sampling_trains_on_what_was_heard_and_its_probability_may_grow():
+    model, context = bahdanau()
+    heard, said, weights = writing.teacher_forcing([[4, 5, 2], [3, 2], [5, 5, 2]], start=1)
+    inputs = {**context, "said": heard}
+    training = scheduled(sharpened(model), lambda batches: ops.minimum(batches, 1), rate=0.0)
+    own = {**inputs, "said": np.asarray(scheduled(model, 1.0).mixed(inputs)["said"])}
+    assert (own["said"] != heard).any()
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    plain.compile(keras.optimizers.SGD(0.1), training.loss)
+    for expected in inputs, own:
+        training.reset_metrics()
+        want = plain.evaluate(expected, said, sample_weight=weights, verbose=0)
+        np.testing.assert_allclose(training.train_on_batch(inputs, said, weights), want, rtol=1e-4)
+    scheduled(model, 1.0).fit(inputs, said, sample_weight=weights, verbose=0)
+    plain.fit(own, said, sample_weight=weights, verbose=0)
+    for mine, other in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
+
+
+def test_scheduled_sampling_refuses_what_it_cannot_use():
+    model, _ = bahdanau()
+    for wrong in (-0.1, 1.5, "often", None):
+        with pytest.raises(ValueError, match="`sampling_probability` must be a number from 0 to 1"):
+            writing.ScheduledSampling(model, wrong, over="said")
+    said = keras.Input(batch_shape=(2, None), dtype="int32")
+    x = keras_gates.GRU(2, return_sequences=True, stateful=True, name="carried")(
+        keras.layers.Embedding(CLASSES, 3)(said)
+    )
+    with pytest.raises(ValueError, match="'carried' must not be stateful"):
+        writing.ScheduledSampling(keras.Model(said, ending(x)), 0.5)
 
 
 @pytest.mark.parametrize("learned", [False, True])

@@ -3,7 +3,7 @@
 from keras_gates.writing.api import stream, write
 from keras_gates.writing.heads import Bernoulli, Categorical
 from keras_gates.writing.strategies import Beam, Greedy, Sampling
-from keras_gates.writing.training import teacher_forcing
+from keras_gates.writing.training import ScheduledSampling, teacher_forcing
 from keras_gates.writing.written import Written
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Categorical",
     "Greedy",
     "Sampling",
+    "ScheduledSampling",
     "Written",
     "stream",
     "teacher_forcing",
