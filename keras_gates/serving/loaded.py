@@ -50,6 +50,7 @@ class ServedModel:
             signatures = self.saved.signatures
         except Exception as error:  # for a damaged file, TensorFlow raises whatever its parts raise
             raise ValueError(f"The SavedModel at {path} is damaged: {first_line(error)}") from error
+        self._scans = {}
         if "serving_default" not in signatures:
             raise ValueError(
                 f"The SavedModel at {path} has no signature serving_default, but "
@@ -139,12 +140,57 @@ class ServedModel:
             raise ValueError(f"The model has no endpoint {endpoint!r}. {reason}")
         return self.saved.signatures[endpoint]
 
+    def scan(self, in_time):
+        """The endpoint `step` over the steps of a chunk, as one graph.
+
+        Args:
+            in_time: the names of the inputs that are chunks, a frozenset.
+
+        Returns:
+            A function of three dicts, the chunks, `(batch, time, …)`, the other inputs, and the states. It
+            returns the outputs of all steps, `(batch, time, …)`, by name, and the states after the last.
+        """
+        if in_time not in self._scans:
+            self._scans[in_time] = _scan(self.signature("step"), in_time)
+        return self._scans[in_time]
+
     def answer(self, endpoint, inputs):
         """The outputs of an endpoint, a dict, for inputs that are converted first."""
         signature = self.signature(endpoint)
         specs = signature.structured_input_signature[1]
         named = _by_name(inputs, list(specs))
         return signature(**{name: convert(name, named[name], spec) for name, spec in specs.items()})
+
+
+def _scan(step, in_time):
+    specs = step.structured_input_signature[1]
+    carried = specs.keys() & step.structured_outputs.keys()
+    names = [name for name in step.structured_outputs if name not in carried]
+
+    def scanned(chunks, others, states):
+        chunks = {name: tf.experimental.numpy.swapaxes(x, 0, 1) for name, x in chunks.items()}
+        length = tf.shape(next(iter(chunks.values())))[0]
+        like = {name: tf.TensorShape(specs[name].shape) for name in states}
+
+        def one_step(t, states, arrays):
+            result = step(**{name: x[t] for name, x in chunks.items()}, **others, **states)
+            after = {name: tf.ensure_shape(result[name], like[name]) for name in states}
+            return t + 1, after, {name: array.write(t, result[name]) for name, array in arrays.items()}
+
+        arrays = {name: tf.TensorArray(step.structured_outputs[name].dtype, length) for name in names}
+        _, states, arrays = tf.while_loop(lambda t, *_: t < length, one_step, (0, states, arrays))
+        outputs = {name: array.stack() for name, array in arrays.items()}
+        return {name: tf.experimental.numpy.swapaxes(x, 0, 1) for name, x in outputs.items()}, states
+
+    def longer(name):
+        return tf.TensorSpec([None, None, *specs[name].shape[1:]], specs[name].dtype)
+
+    given = [
+        {name: longer(name) for name in in_time},
+        {name: specs[name] for name in specs if name not in in_time and name not in carried},
+        {name: specs[name] for name in specs if name in carried},
+    ]
+    return tf.function(scanned, input_signature=given, autograph=False)
 
 
 def _read_metadata(path):
@@ -230,13 +276,9 @@ class Stream:
         lengths = {tensors[name].shape[1] for name in in_time}
         if len(lengths) > 1 or 0 in lengths:
             raise ValueError(f"A chunk must hold one step or more; got {_listed(lengths)} steps.")
-        state, steps = self._state, []
-        for t in range(*lengths):
-            now = {name: x[:, t] if name in in_time else x for name, x in tensors.items()}
-            outputs, state = self._advance(now, state)
-            steps.append(outputs)
-        self._state = state
-        return _unnamed({name: self._joined(name, steps) for name in outputs})
+        chunks = {name: tensors.pop(name) for name in in_time}
+        outputs, self._state = self.served.scan(frozenset(in_time))(chunks, tensors, self._state)
+        return _unnamed({name: self._joined(name, x) for name, x in outputs.items()})
 
     def _converted(self, inputs):
         """The inputs as tensors by name, and the names of those that are chunks."""
@@ -256,9 +298,7 @@ class Stream:
     def _joined(self, name, steps):
         """The outputs of the steps of a chunk: all of them, or the last if a sequence has one output."""
         whole = self.served.signature("serving_default").structured_outputs[name]
-        if whole.shape.rank == steps[0][name].shape.rank:
-            return steps[-1][name]
-        return tf.stack([outputs[name] for outputs in steps], axis=1)
+        return steps if whole.shape.rank == steps.shape.rank else steps[:, -1]
 
 
 def _prompted(specs, prompt, rows):
