@@ -63,6 +63,7 @@ from keras_gates.layers.by_name import (
     SimpleRNN,
     layer_of,
 )
+from keras_gates.layers.crf import CRF, CRFAccuracy, CRFDecoder, CRFLoss, CRFMarginals
 from keras_gates.layers.joining import JoinSteps
 from keras_gates.layers.pooling import AttentionPooling, MaxPooling, MeanPooling
 from keras_gates.layers.rnn import RNN
@@ -71,6 +72,7 @@ from keras_gates.serving.saved_model import export, load
 from keras_gates.writing import Beam, Greedy, Sampling, write
 
 __all__ = [
+    "CRF",
     "GRU",
     "JANET",
     "LSTM",
@@ -84,6 +86,10 @@ __all__ = [
     "AttentionRNN",
     "BahdanauCell",
     "Beam",
+    "CRFAccuracy",
+    "CRFDecoder",
+    "CRFLoss",
+    "CRFMarginals",
     "Clockwork",
     "ClockworkCell",
     "CoupledLSTM",
