@@ -5,8 +5,8 @@
 takes every cell of the table in `laws.py` through a sequence in `keras.layers.RNN` and in `keras_gates.RNN`,
 with given weights, initial states and a mask with holes, and then through one step of `fit`. Outputs, final
 states and the weights after the step (which are the gradients) are written to OUT.npz under the cell's name.
-`test_backends.py` compares them, the outputs of attention, of poolings and of
-what joins steps, and what a model writes.
+`test_backends.py` compares them, the outputs of attention, of poolings, of a CRF and of what joins steps, and
+what a model writes.
 """
 
 import itertools
@@ -98,6 +98,22 @@ def pooling():
     return {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
 
 
+def crf():
+    """A CRF under a mask with holes: chain, labels, marginals, and its scores after one step of `fit`."""
+    rng = np.random.default_rng(10)
+    ids = rng.integers(1, 5, (3, 6)) * (rng.random((3, 6)) < 0.7)
+    inputs = keras.Input((None,), dtype="int32")
+    chain = keras_gates.CRF()(keras.layers.Embedding(5, 3, mask_zero=True)(inputs))
+    outputs = {"chain": chain, "marginals": keras_gates.CRFMarginals()(chain)}
+    outputs["labels"] = keras_gates.CRFDecoder(["O", "B-x", "I-x"])(chain)
+    model = keras.Model(inputs, chain)
+    model.set_weights([rng.normal(size=w.shape).astype("float32") for w in model.get_weights()])
+    found = {name: keras.ops.convert_to_numpy(x) for name, x in keras.Model(inputs, outputs)(ids).items()}
+    model.compile(keras.optimizers.SGD(0.5), keras_gates.CRFLoss(), metrics=[keras_gates.CRFAccuracy()])
+    model.fit(ids, rng.integers(3, size=(3, 6)), batch_size=3, verbose=0)
+    return found | {w.name: keras.ops.convert_to_numpy(w) for w in model.trainable_weights}
+
+
 def writing():
     """What a decoder that attends writes from prompts of two lengths, and whether it goes on."""
     heard, said = (keras.Input((None,), dtype="int32", name=name) for name in ("heard", "said"))
@@ -143,7 +159,7 @@ def answers():
         for rnn in RNNS:
             found |= {f"{row}/{rnn}/{name}": value for name, value in forward(row, RNNS[rnn]).items()}
         found |= {f"{row}/{name}": value for name, value in after_one_step(row).items()}
-    for what in (attention, pooling, writing):
+    for what in (attention, pooling, crf, writing):
         found |= {f"{what.__name__}/{name}": value for name, value in what().items()}
     return found
 

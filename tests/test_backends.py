@@ -100,11 +100,11 @@ def test_layers_start_from_the_weights_of_keras(on_tensorflow):
     assert len(found) == 3 and np.all(found)
 
 
-@pytest.mark.parametrize("row", [*MAIN, "attention", "pooling", "writing"], ids=str)
+@pytest.mark.parametrize("row", [*MAIN, "attention", "pooling", "crf", "writing"], ids=str)
 def test_jax_without_tensorflow(row, on_tensorflow, on_jax):
     assert_equal_answers(row, on_tensorflow, on_jax)
 
 
-@pytest.mark.parametrize("row", [*MAIN, "attention", "pooling", "writing"], ids=str)
+@pytest.mark.parametrize("row", [*MAIN, "attention", "pooling", "crf", "writing"], ids=str)
 def test_torch_without_tensorflow(row, on_tensorflow, on_torch):
     assert_equal_answers(row, on_tensorflow, on_torch)

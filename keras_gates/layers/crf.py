@@ -32,7 +32,7 @@ class CRF(Configured, keras.layers.Layer):
         logits = keras.layers.Dense(labels)(features)
         chain = CRF()(logits)                         # (batch, time, labels, labels)
         model = keras.Model(inputs, chain)
-        model.compile("adam", CRFLoss(), [CRFAccuracy()])
+        model.compile("adam", CRFLoss(), metrics=[CRFAccuracy()])
         tagger = keras.Model(inputs, CRFDecoder()(chain))
 
     The weights are `transitions`, shape `(labels, labels)`, from the row's label to the column's, `start` and
