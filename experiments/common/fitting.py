@@ -18,25 +18,29 @@ import tensorflow as tf
 
 from experiments.common.errors import InputError, reason_of
 
+SCORE = "val_score"  # of an epoch, in the history
+
 
 def adam(rate, options):
     """Adam, with the gradient of each weight clipped to the norm `options.clip`."""
     return keras.optimizers.Adam(rate, clipnorm=options.clip)
 
 
-def compile_model(model, options, steps, optimizer=adam):
+def compile_model(model, options, steps, optimizer=adam, loss=None, accuracy=None):
     """Compile for the cross-entropy of logits and whole-number targets.
 
     steps: the number of batches over which the learning rate falls to zero, with `options.decay`.
     optimizer: a function from the learning rate or its schedule, and the options, to the optimizer.
+    loss: another form of the cross-entropy.
+    accuracy: its metric, for a model that does not return logits; its name is "accuracy".
     """
     rate = options.learning_rate
     if options.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(
         optimizer=optimizer(rate, options),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[accuracy or keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # XLA would compile every new length of a batch, which takes longer than it saves
         jit_compile=False,
     )
@@ -49,7 +53,7 @@ def fit(problem, options, folder):
     The model is left with the weights of the best epoch.
     """
     tf.config.experimental.enable_op_determinism()
-    keeper = Keeper(problem.model, folder, options)
+    keeper = Keeper(problem.model, folder, options, problem.score)
     done = len(keeper.history)
     if not keeper.is_done():
         problem.model.fit(
@@ -115,11 +119,14 @@ def finished_epochs(path):
 
 
 class Keeper(keras.callbacks.Callback):
-    """Keeps the history, the best weights and, after every epoch, a `Checkpoint`."""
+    """Keeps the history, the best weights and, after every epoch, a `Checkpoint`.
 
-    def __init__(self, model, folder, options):
+    score: None, or a function from the network to the number that tells how good an epoch is.
+    """
+
+    def __init__(self, model, folder, options, score=None):
         super().__init__()
-        self.network, self.folder, self.options = model, folder, options
+        self.network, self.folder, self.options, self.score = model, folder, options, score
         self.history, self.best = [], []
         if folder.checkpoint.exists():
             self._restore()
@@ -145,6 +152,8 @@ class Keeper(keras.callbacks.Callback):
                 f"The loss was no longer finite in epoch {epoch + 1}, nothing is kept; lower --learning-rate."
             )
         measures = {name: float(value) for name, value in logs.items()}
+        if self.score is not None:
+            measures[SCORE] = self.score(self.network)
         self.history.append(dict(epoch=epoch + 1, **measures, seconds=round(self.seconds, 3)))
         if best_epoch(self.history) == epoch + 1:
             self.best = [variable.numpy() for variable in self.network.variables]
@@ -169,5 +178,8 @@ class Keeper(keras.callbacks.Callback):
 
 
 def best_epoch(history):
-    """The number of the epoch with the lowest validation loss, the first of several equal ones."""
-    return min(history, key=lambda row: row["val_loss"])["epoch"]
+    """The number of the epoch with the highest score, or without scores the lowest validation loss.
+
+    It is the first of several equal ones.
+    """
+    return min(history, key=lambda row: -row[SCORE] if SCORE in row else row["val_loss"])["epoch"]

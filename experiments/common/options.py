@@ -90,7 +90,7 @@ def training_parser(task, description, epilog=None, both_ways=True, examples="ex
         "--patience",
         type=whole(1),
         default=2,
-        help="stop after this many epochs without a lower validation loss; the best weights are kept",
+        help="stop after this many epochs without a better one; the weights of the best are kept",
     )
     fit.add_argument("--batch-size", type=whole(1), default=64, help="sequences in a batch")
     fit.add_argument("--learning-rate", type=positive, default=1e-3, help="learning rate of Adam")

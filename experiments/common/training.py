@@ -27,7 +27,9 @@ class Problem:
     facts: entries of config.json about the data: at least `data`, which changes if the data do, and
         `examples`.
     texts: some test texts, which --trace shows.
-    optimizer: what `compile_model` takes.
+    optimizer, loss, accuracy: what `compile_model` takes.
+    score: a function from the network to the measure of the validation part that chooses the best epoch, the
+        higher the better; None to choose that of the lowest validation loss.
     callbacks: those of the task, for `fit`.
     files: a function from the trained network to the files that the run folder has beside those of every
         task: functions `save(path)` by name.
@@ -43,6 +45,9 @@ class Problem:
     facts: dict
     texts: tuple = ()
     optimizer: Callable = adam
+    loss: keras.Loss | None = None
+    accuracy: keras.Metric | None = None
+    score: Callable | None = None
     callbacks: tuple = ()
     files: Callable = lambda model: {}
     write: dict | None = None
@@ -105,7 +110,12 @@ def _train(task, prepare, look, options, folder):
         folder.write_json(CONFIG, config)
 
     compile_model(
-        problem.model, options, steps=len(problem.train) * options.epochs, optimizer=problem.optimizer
+        problem.model,
+        options,
+        steps=len(problem.train) * options.epochs,
+        optimizer=problem.optimizer,
+        loss=problem.loss,
+        accuracy=problem.accuracy,
     )
     history = fit(problem, options, folder)
     measures, confusion = problem.test(problem.model)

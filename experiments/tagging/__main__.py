@@ -114,6 +114,18 @@ def train_parser(reads):
         default=0.3,
         help="share of words whose own vector is dropped in training",
     )
+    task.add_argument(
+        "--lower-case",
+        action=argparse.BooleanOptionalAction,
+        help="one vector for a word however it is capitalised, and one for its shape, such as Xx or XX-0; "
+        "by default where the tags mark spans, as B-PER and I-PER do",
+    )
+    task.add_argument(
+        "--crf",
+        action=argparse.BooleanOptionalAction,
+        help="choose the tags of a sequence together, by a conditional random field; by default where the "
+        "tags mark spans, which then are well-formed if those of the training part are",
+    )
     task.add_argument("--window", type=whole(1), default=128, help="characters of code in a training example")
     parser.set_defaults(bidirectional=True, decay=True, **DEFAULTS[reads])
     return parser

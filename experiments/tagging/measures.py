@@ -4,35 +4,41 @@ import collections
 import itertools
 import re
 
-import keras
 import numpy as np
 import seqeval.metrics
 
 from experiments.common.metrics import classification
 from experiments.tagging.pieces import EVALUATION_BATCH, NO_TAG, TagBatches
+from keras_gates.layers.crf import spans_allowed
 
 
-def tagged(network, sequences):
-    """Yield every sequence with its logits, (len(sequence.tags), tags)."""
+def tagged(model, sequences):
+    """Yield every sequence with its best tags, (time,), and the probabilities of all, (time, tags).
+
+    model: a model of `answers`.
+    """
     batches = TagBatches(sequences, EVALUATION_BATCH)
     rows = (sequences[at] for at in batches.order)
     for strings, _ in batches.once():
-        for logits in network.predict_on_batch(strings):
+        for best, probabilities in zip(*model.predict_on_batch(strings), strict=True):
             sequence = next(rows)
-            yield sequence, logits[: len(sequence.tags)]
+            length = len(sequence.tags)
+            yield sequence, best[:length], probabilities[:length]
 
 
-def measure(network, test, corpus):
-    """The measures of the test part, and the confusion matrix. What has no tag does not count."""
+def measure(model, test, corpus):
+    """The measures of the test part, and the confusion matrix. What has no tag does not count.
+
+    The loss is the mean −log of the probability of the true tag, given the elements alone.
+    """
     elements, true, guessed, losses = [], [], [], []
-    for sequence, logits in tagged(network, test):
+    for sequence, best, probabilities in tagged(model, test):
         counted = np.flatnonzero(sequence.tags != NO_TAG)
         elements.append([sequence.elements[at] for at in counted])
         true.append(sequence.tags[counted])
-        guessed.append(logits[counted].argmax(axis=-1))
-        losses.append(
-            keras.losses.sparse_categorical_crossentropy(true[-1], logits[counted], from_logits=True)
-        )
+        guessed.append(best[counted])
+        of_true = probabilities[counted, true[-1]]
+        losses.append(-np.log(np.maximum(of_true, np.finfo(of_true.dtype).tiny)))
     all_true, all_guessed = np.concatenate(true), np.concatenate(guessed)
     found = classification(all_true, all_guessed, corpus.names)
     measures = dict(
@@ -44,9 +50,27 @@ def measure(network, test, corpus):
         ),
     )
     if are_spans(corpus.names):
-        named = [[[corpus.names[tag] for tag in tags] for tags in part] for part in (true, guessed)]
-        measures["test_span_f1"] = float(seqeval.metrics.f1_score(*named))
+        measures["test_span_f1"] = _span_f1(true, guessed, corpus.names)
     return dict(measures, per_label=found.per_label), found.confusion
+
+
+def span_f1(model, sequences, names):
+    """The F1 of spans, each right if its kind and both of its ends are."""
+    true, guessed = zip(
+        *((sequence.tags, best) for sequence, best, _ in tagged(model, sequences)), strict=True
+    )
+    return _span_f1(true, guessed, names)
+
+
+def _span_f1(true, guessed, names):
+    named = [[[names[tag] for tag in tags] for tags in part] for part in (true, guessed)]
+    return float(seqeval.metrics.f1_score(*named))
+
+
+def are_well_formed(sequences, names):
+    """Whether tags that mark spans always follow the rules of BIO, or of BIOES if there are E- or S- tags."""
+    start, after, end = spans_allowed(names)
+    return all(start[tags[0]] and after[tags[:-1], tags[1:]].all() and end[tags[-1]] for _, tags in sequences)
 
 
 def against_training(elements, true, right, corpus):

@@ -1,12 +1,13 @@
-"""The networks that tag sequences: from raw strings to logits, and from there to the names of tags."""
+"""The networks that tag sequences: from raw strings to logits or the chain of a CRF, and to names of tags."""
 
 import keras
 from keras import ops
 
 import keras_gates
 from experiments.common import recurrent as models
-from keras_gates.layers.text import TagNames, UniqueStrings
+from keras_gates.layers.text import LowerCase, TagNames, UniqueStrings, WordShape
 
+SHAPE_EMBEDDING = 16
 PADDING = ""  # no word and no character is the empty string
 
 
@@ -17,43 +18,72 @@ def text_network(alphabet, tags, options):
     return _tagger(texts, features, tags, options)
 
 
-def word_network(vocabulary, alphabet, tags, options):
+def word_network(vocabulary, alphabet, tags, options, shapes=None):
     """Words (batch, time), the shorter sentences padded with "" -> logits (batch, time, tags).
 
     vocabulary: the words with a vector of their own; the others share one.
     alphabet: the characters with a vector of their own, or None to read words by their form alone.
+    shapes: None, or the shapes with a vector of their own, as `WordShape` writes them; the vocabulary is then
+        one of lower-case words.
     """
     words = keras.Input((None,), dtype="string", name="words")
-    ids = keras.layers.StringLookup(vocabulary=vocabulary, mask_token=PADDING, name="forms")(words)
-    features = keras.layers.Embedding(
-        len(vocabulary) + 2, options.embedding, mask_zero=True, name="form_vectors"
-    )(ids)
+    forms = words if shapes is None else LowerCase(name="lower_case")(words)
+    features = _vectors(forms, vocabulary, options.embedding, "form")
     # drops whole vectors, so that the network learns to tag words that it has never seen
     features = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1))(features)
     if alphabet is not None:
         spelling = _spelling(words, alphabet, options)
         features = keras_gates.JoinSteps(name="form_and_characters")([features, spelling])
+    if shapes is not None:
+        shape = _vectors(WordShape(name="shape")(words), shapes, SHAPE_EMBEDDING, "shape")
+        features = keras_gates.JoinSteps(name="with_shape")([features, shape])
     return _tagger(words, features, tags, options)
 
 
-def serving(network, tags):
+def with_crf(network):
+    """The network from strings to the chain of a CRF, (batch, time, tags, tags), instead of to logits."""
+    return keras.Model(network.input, keras_gates.CRF(name="crf")(network.output), name=network.name)
+
+
+def answers(network, spans=None):
+    """The best tag of each element, (batch, time), and the probabilities of all, (batch, time, tags).
+
+    spans: the names of the tags, if those of a network with a CRF must form well-formed spans.
+    """
+    output = network.output
+    if _is_chain(output):
+        best = keras_gates.CRFDecoder(spans, name="best_tags")(output)
+        return best, keras_gates.CRFMarginals(name="probabilities")(output)
+    return ops.argmax(output, axis=-1), keras.layers.Activation("softmax", name="probabilities")(output)
+
+
+def serving(network, tags, spans=None):
     """The model from raw strings to the names of their tags, and to the probabilities of all tags.
 
     It returns `tags` (batch, time), "" for padding, and `probabilities` (batch, time, tags) in the order of
-    the argument `tags`.
+    the argument `tags`. `spans` is that of `answers`.
     """
-    logits = network.output
-    answer = {
-        "tags": TagNames(tags, name="tags")(logits),
-        "probabilities": keras.layers.Activation("softmax", name="probabilities")(logits),
-    }
+    best, probabilities = answers(network, spans)
+    named = best if _is_chain(network.output) else network.output  # argmax passes no mask on
+    answer = {"tags": TagNames(tags, name="tags")(named), "probabilities": probabilities}
     return keras.Model(network.input, answer, name=network.name)
+
+
+def _is_chain(output):
+    return len(output.shape) == 4
 
 
 def _tagger(strings, features, tags, options):
     features = models.recurrent_stack(features, options, residual=options.residual)
     features = keras.layers.Dropout(options.dropout)(features)
     return keras.Model(strings, keras.layers.Dense(tags, name="logits")(features), name="tagger")
+
+
+def _vectors(strings, vocabulary, width, name):
+    """Strings (batch, time) -> a vector for each, (batch, time, width), masked where they are padding."""
+    ids = keras.layers.StringLookup(vocabulary=vocabulary, mask_token=PADDING, name=f"{name}s")(strings)
+    vectors = keras.layers.Embedding(len(vocabulary) + 2, width, mask_zero=True, name=f"{name}_vectors")
+    return vectors(ids)
 
 
 def _characters(texts, alphabet, width):

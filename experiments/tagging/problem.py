@@ -2,16 +2,20 @@
 
 import collections
 
+import keras
 import numpy as np
 
+import keras_gates
 from experiments.common import training
 from experiments.tagging import data
-from experiments.tagging.measures import measure
-from experiments.tagging.network import serving, text_network, word_network
+from experiments.tagging.measures import are_spans, are_well_formed, measure, span_f1
+from experiments.tagging.network import answers, serving, text_network, with_crf, word_network
 from experiments.tagging.pieces import EVALUATION_BATCH, TagBatches, pieces, windows
+from keras_gates.layers.text import LowerCase, WordShape
 
 TRACED = 3  # test texts that --trace shows
-RARE_CHARACTER, RARE_WORD = 20, 2  # characters and words seen less often in training share one vector
+# Characters, words and shapes seen less often in training share one vector.
+RARE_CHARACTER, RARE_WORD, RARE_SHAPE = 20, 2, 20
 EPOCHS_PER_PASS = 8  # of the Python tagger, whose corpus is large
 VALIDATION_WINDOWS = 512
 
@@ -22,13 +26,21 @@ def prepare(options):
     is_python = data.is_python(options)
     network, parts = (_read_text if is_python else _read_words)(corpus, options)
     train, validation, test = parts
+    mark_spans = are_spans(corpus.names)
+    spans = corpus.names if mark_spans and are_well_formed(train, corpus.names) else None
+    if crf := mark_spans if options.crf is None else options.crf:
+        network = with_crf(network)
+    asked = keras.Model(network.input, answers(network, spans))  # has the weights of the network
     epochs_per_pass = EPOCHS_PER_PASS if is_python else 1
     return training.Problem(
         train=TagBatches(train, options.batch_size, options.seed, epochs_per_pass),
         validation=TagBatches(validation, EVALUATION_BATCH),
         model=network,
-        serving=lambda model: serving(model, corpus.names),
-        test=lambda model: measure(model, test, corpus),
+        loss=keras_gates.CRFLoss() if crf else None,
+        accuracy=keras_gates.CRFAccuracy() if crf else None,
+        score=(lambda _: span_f1(asked, validation, corpus.names)) if mark_spans else None,
+        serving=lambda model: serving(model, corpus.names, spans),
+        test=lambda _: measure(asked, test, corpus),
         labels=corpus.names,
         facts={
             "data": corpus.fingerprint(),
@@ -58,11 +70,18 @@ def _read_text(corpus, options):
 
 def _read_words(corpus, options):
     """The network that reads words, and what the three parts of the corpus are for it."""
-    vocabulary = frequent((words for words, _ in corpus.train), RARE_WORD)
-    spelled = (word for words, _ in corpus.train for word in words)
-    alphabet = frequent(spelled, RARE_WORD) if options.characters else None
-    network = word_network(vocabulary, alphabet, len(corpus.names), options)
+    words = [word for words, _ in corpus.train for word in words]
+    alphabet = frequent(words, RARE_WORD) if options.characters else None
+    shapes = None
+    if are_spans(corpus.names) if options.lower_case is None else options.lower_case:
+        shapes = frequent([_strings(WordShape(), words)], RARE_SHAPE)
+        words = _strings(LowerCase(), words)
+    network = word_network(frequent([words], RARE_WORD), alphabet, len(corpus.names), options, shapes)
     return network, (corpus.train, corpus.validation, corpus.test)
+
+
+def _strings(layer, words):
+    return [word.decode() for word in layer(np.array(words, object)).numpy()]
 
 
 def frequent(sequences, least):

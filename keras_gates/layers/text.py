@@ -83,8 +83,42 @@ class UniqueStrings(layers.Layer):
 
 
 @register()
+class LowerCase(layers.Layer):
+    """Strings of any shape, in UTF-8, in lower case."""
+
+    def call(self, strings):
+        import tensorflow as tf
+
+        return tf.strings.lower(strings, encoding="utf-8")
+
+    def compute_output_spec(self, strings):
+        return keras.KerasTensor(strings.shape, "string")
+
+
+@register()
+class WordShape(layers.Layer):
+    """How words of any shape are written: Xx for Rome, XX for UN, Xx-Xx for Rhône-Alpes, 0x for 90s.
+
+    A run of lower-case letters becomes x, a capital X, more of them XX, a run of digits 0; the rest stays.
+    """
+
+    def call(self, words):
+        import tensorflow as tf
+
+        for pattern, written in ((r"\p{Ll}+", "x"), (r"\p{Lu}{2,}", "XX"), (r"\p{Lu}", "X"), (r"\pN+", "0")):
+            words = tf.strings.regex_replace(words, pattern, written)
+        return words
+
+    def compute_output_spec(self, words):
+        return keras.KerasTensor(words.shape, "string")
+
+
+@register()
 class TagNames(Configured, layers.Layer):
-    """From logits `(batch, time, tags)`, the name of the most probable tag, `(batch, time)`; "" where masked.
+    """The names of tags, `(batch, time)`; "" where masked.
+
+    It takes logits `(batch, time, tags)`, and names the most probable tag, or the tags as whole numbers,
+    `(batch, time)`, as `CRFDecoder` returns them.
 
     Args:
         tags: the names, in the order of the logits.
@@ -96,11 +130,11 @@ class TagNames(Configured, layers.Layer):
         self.tags = list(tags)
         self.supports_masking = True
 
-    def call(self, logits, mask=None):
+    def call(self, inputs, mask=None):
         import tensorflow as tf
 
-        names = tf.gather(self.tags, tf.argmax(logits, axis=-1))
+        names = tf.gather(self.tags, tf.argmax(inputs, axis=-1) if inputs.dtype.is_floating else inputs)
         return names if mask is None else tf.where(mask, names, "")
 
-    def compute_output_spec(self, logits, mask=None):
-        return keras.KerasTensor(logits.shape[:-1], "string")
+    def compute_output_spec(self, inputs, mask=None):
+        return keras.KerasTensor(inputs.shape[:2], "string")
