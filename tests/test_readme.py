@@ -10,7 +10,7 @@ from keras_gates import cell_classes
 
 ROOT = Path(__file__).parents[1]
 # migration.md speaks of models of the reader's, and runtimes.md of a folder exported before.
-PAGES = ["README.md", "docs/attention.md", "docs/cells.md", "docs/inside.md", "docs/writing.md"]
+PAGES = ["README.md", *(f"docs/{page}.md" for page in ("attention", "cells", "crf", "inside", "writing"))]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,9 +1,11 @@
 """The tagging script from the outside, and the data it learns from."""
 
+import csv
 import html.parser
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,7 @@ from experiments.tagging.data import conll, library, treebanks
 from experiments.tagging.data.tagged import Tagged, corpus_of
 from experiments.tagging.network import text_network as network_of_text
 from experiments.tagging.network import word_network
+from keras_gates.layers.text import WordShape
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -43,15 +46,15 @@ PLACES, PEOPLE = (
 # -- a corpus of BIO tags, made by hand
 
 
-def sentence_of(rng, length):
-    """About so many words, some of them names of places and people; of the tags, some are wrong."""
+def sentence_of(rng, length, wrong=0.1):
+    """About so many words, some of them names of places and people; a share of the tags is wrong."""
     words, tags = [], []
     while len(words) < length:
         kind, names = rng.choice([("LOC", PLACES), ("PER", PEOPLE), (None, ["went", "from", "saw", "the"])])
         parts = rng.choice(names).split()
         words += parts
         tags += ["B-" + kind] + ["I-" + kind] * (len(parts) - 1) if kind else ["O"]
-    noisy = [rng.choice(["O", "B-LOC", "I-PER"]) if rng.random() < 0.1 else tag for tag in tags]
+    noisy = [rng.choice(["O", "B-LOC", "I-PER"]) if rng.random() < wrong else tag for tag in tags]
     return words, noisy
 
 
@@ -85,8 +88,23 @@ def folder(sentences, tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "bio"
-    assert tagging.main(["--dataset", str(folder), *TINY, "--out", str(out)]) == 0
+    assert tagging.main(["--dataset", str(folder), *TINY, "--no-crf", "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def well_formed():
+    rng = random.Random(1)
+    return {part: [sentence_of(rng, rng.randint(2, 9), wrong=0) for _ in range(40)] for part in conll.FILES}
+
+
+@pytest.fixture(scope="module")
+def crf_run(well_formed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("well-formed")
+    for name, part in well_formed.items():
+        (folder / f"{name}.txt").write_text(in_columns(part, " ", "\n"), encoding="utf-8")
+    assert tagging.main(["--dataset", str(folder), *TINY, "--out", str(folder / "run")]) == 0
+    return folder / "run"
 
 
 def padded(sentences):
@@ -459,6 +477,29 @@ def test_the_spelling_of_a_word_is_the_same_wherever_it_stands():
     assert not np.allclose(vectors[0, 1], vectors[1, 2])  # both unknown words, spelt differently
 
 
+def test_words_in_lower_case_keep_their_capitals_in_their_shape():
+    chosen = options("--no-characters")
+    network = word_network(["ab", "é"], None, 4, chosen, shapes=["x", "Xx"])
+    vectors = keras.Model(network.input, network.get_layer("with_shape").output)
+    lower, title, upper, unknown = vectors(tf.constant([["éab", "Éab", "ÉAB", "é"]])).numpy()[0]
+    width = chosen.embedding
+    for one in title, upper:
+        np.testing.assert_array_equal(one[:width], lower[:width])
+        assert not np.any(one[width:] == lower[width:])
+    assert not np.any(lower[:width] == unknown[:width])
+
+
+@pytest.mark.parametrize(
+    ("word", "shape"),
+    [
+        *(("Rome", "Xx"), ("ÜNO", "XX"), ("Rhône-Alpes", "Xx-Xx"), ("McDonald", "XxXx"), ("1990s", "0x")),
+        *(("U.S.", "X.X."), ("東京", "東京"), ("٣", "0"), ("", "")),
+    ],
+)
+def test_the_shape_of_a_word(word, shape):
+    assert WordShape()(tf.constant([word])).numpy()[0].decode() == shape
+
+
 # -- measures
 
 
@@ -492,6 +533,24 @@ def test_label_measures_are_those_of_scikit_learn():
 )
 def test_which_tags_mark_spans(names, spans):
     assert measures.are_spans(names.split()) == spans
+
+
+@pytest.mark.parametrize(
+    ("tags", "well_formed"),
+    [
+        ("O B-X I-X B-X O B-Y", True),
+        ("I-X O B-Y", False),
+        ("B-X I-Y", False),
+        ("O I-X", False),
+        ("O S-X B-X I-X E-X", True),
+        ("S-X B-X I-X", False),
+        ("B-X O S-X", False),
+        ("E-X", False),
+    ],
+)
+def test_which_tags_form_spans(tags, well_formed):
+    corpus = corpus_of({"train": [(["a"] * len(tags.split()), tags.split())], "validation": [], "test": []})
+    assert measures.are_well_formed(corpus.train, corpus.names) == well_formed
 
 
 # -- saved models
@@ -540,6 +599,32 @@ def test_saved_models_of_words_give_the_same_tags_in_a_new_process(run, sentence
     best = answer["probabilities"].numpy().argmax(axis=-1)
     named = [[names[at] for at in row] for row in best]
     assert [row[: len(tags)] for row, tags in zip(named, unpadded, strict=True)] == unpadded
+
+
+def test_a_crf_gives_well_formed_spans_where_only_tensorflow_is(crf_run, well_formed):
+    words, true = zip(*well_formed["test"], strict=True)
+    served = tf.saved_model.load(crf_run / "saved_model").signatures["serving_default"]
+    answer = served(tf.constant(padded(words)))
+    tags = [[tag.decode() for tag in row if tag] for row in answer["tags"].numpy()]
+    assert [len(row) for row in tags] == [len(row) for row in words]
+    spans = re.compile(r"(( O)|( B-LOC)( I-LOC)*|( B-PER)( I-PER)*)*")
+    assert all(spans.fullmatch("".join(f" {tag}" for tag in row)) for row in tags)
+    metrics = json.loads((crf_run / "metrics.json").read_text())
+    assert 0 < metrics["test_span_f1"] == pytest.approx(seqeval.metrics.f1_score(list(true), tags), abs=1e-12)
+    names = json.loads((crf_run / "config.json").read_text())["labels"]
+    rows = zip(answer["probabilities"].numpy(), true, strict=True)
+    of_true = np.concatenate(
+        [row[range(len(tags)), [names.index(tag) for tag in tags]] for row, tags in rows]
+    )
+    assert metrics["test_loss"] == pytest.approx(-np.log(of_true).mean(), rel=1e-4)
+
+
+def test_the_best_epoch_is_that_of_the_highest_span_f1(crf_run, run):
+    for folder in crf_run, run:
+        with (folder / "history.csv").open() as file:
+            scores = [float(row["val_score"]) for row in csv.DictReader(file)]
+        best = json.loads((folder / "metrics.json").read_text())["best_epoch"]
+        assert len(scores) == 3 and best == 1 + scores.index(max(scores))
 
 
 @pytest.fixture(scope="module")
