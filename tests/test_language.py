@@ -181,7 +181,7 @@ def test_a_row_goes_on_where_it_stopped(rows, steps, passes):
 def test_a_run_folder_is_whole(run):
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "metrics.json", "history.csv", "samples.txt"),
-        *("learning_curve.png", "model.keras", "saved_model"),
+        *("learning_curve.png", "model.keras", "saved_model", "README.md", "checkpoint.npz"),
     }
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test_loss"] < 1.5  # 16 characters: ln 16 = 2.8

@@ -136,7 +136,7 @@ def test_span_f1_is_that_of_seqeval(run, sentences):
 def test_a_run_folder_is_whole(run):
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "metrics.json", "history.csv"),
-        *("learning_curve.png", "confusion.png", "model.keras", "saved_model"),
+        *("learning_curve.png", "confusion.png", "model.keras", "saved_model", "README.md", "checkpoint.npz"),
     }
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test_accuracy"] > metrics["per_label"]["O"]["number"] / 1100  # learnt more than O

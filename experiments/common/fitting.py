@@ -132,8 +132,7 @@ class Keeper(keras.callbacks.Callback):
             self._restore()
 
     def is_done(self):
-        since_best = len(self.history) - best_epoch(self.history) if self.history else 0
-        return len(self.history) >= self.options.epochs or since_best >= self.options.patience
+        return is_done(self.history, self.options)
 
     def restore_best(self):
         for variable, value in zip(self.network.variables, self.best, strict=True):
@@ -175,6 +174,12 @@ class Keeper(keras.callbacks.Callback):
         for variable, value in zip(variables, kept.states, strict=True):
             variable.assign(value)
         self.history, self.best = kept.history, kept.best
+
+
+def is_done(history, options):
+    """Whether all epochs were trained, or the patience is exhausted."""
+    since_best = len(history) - best_epoch(history) if history else 0
+    return len(history) >= options.epochs or since_best >= options.patience
 
 
 def best_epoch(history):

@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import os
+import shlex
 import signal
 import sys
 
@@ -19,10 +21,20 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` that shows defaults in its help, and errors in one sentence."""
+    """An `ArgumentParser` that shows defaults in its help, and errors in one sentence.
+
+    After `parse_args`, `given` is the set of the names of those options that were given.
+    """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, formatter_class=_Help, allow_abbrev=False, **kwargs)
+
+    def parse_args(self, args=None, namespace=None):
+        options = super().parse_args(args, namespace)
+        absent = object()
+        explicit = super().parse_args(args, argparse.Namespace(**dict.fromkeys(vars(options), absent)))
+        self.given = {name for name, value in vars(explicit).items() if value is not absent}
+        return options
 
     def error(self, message):
         raise InputError(message)
@@ -125,9 +137,21 @@ def training_parser(task, description, epilog=None, both_ways=True, examples="ex
     run.add_argument(
         "--resume",
         metavar="RUN",
-        help="continue this interrupted run, with the options that it was started with",
+        help="continue this interrupted run, with the options that it was started with; or, with more "
+        "--epochs, a finished one, whose continuation is a run of its own",
     )
     return parser
+
+
+def command_of(parser, options):
+    """The command line that gives these options, without those that are defaults or say where the run is."""
+    words = [
+        word
+        for name, value in vars(options).items()
+        if name not in ("out", "resume") and value != parser.get_default(name)
+        for word in _words_of(name, value)
+    ]
+    return shlex.join(["python", "-m", *parser.prog.split()[2:], *words])
 
 
 def parse_again(parser, kept, source):
@@ -176,6 +200,10 @@ def command_line(commands, arguments=None):
     try:
         with _sigterm_raised():
             action(parser, parser.parse_args(arguments))
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read the output, such as `head`, has enough; what is left in the buffer has no reader
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -38,8 +38,12 @@ def metrics_of(problem, measures, history, options):
     )
 
 
-def write_results(folder, problem, history, metrics, confusion):
-    """Write all results of a run into its folder, and give the folder its final name."""
+def write_results(folder, problem, history, metrics, confusion, card):
+    """Write all results of a run into its folder, and give the folder its final name.
+
+    card: the text of its model card.
+    """
+    folder.write("README.md", lambda path: path.write_text(card, encoding="utf-8"))
     folder.write_json("metrics.json", metrics)
     folder.write("history.csv", lambda path: _write_history(path, history))
     folder.write("learning_curve.png", lambda path: figures.learning_curve(history, path))
@@ -49,7 +53,8 @@ def write_results(folder, problem, history, metrics, confusion):
         folder.write(name, save)
     model = problem.serving(problem.model)
     folder.write("model.keras", model.save)
-    keras_gates.export(model, folder.partial / "saved_model", write=problem.write)
+    metadata = {"classes": problem.labels, **problem.metadata}
+    keras_gates.export(model, folder.partial / "saved_model", metadata=metadata, write=problem.write)
     folder.finish()
 
 

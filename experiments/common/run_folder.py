@@ -38,7 +38,9 @@ class RunFolder:
         """The folder of an interrupted run, by the name of the run or of its partial folder."""
         folder = cls(str(path).rstrip("/").removesuffix(".partial"))
         if folder.path.exists():
-            raise InputError(f"{folder.path} is finished; there is nothing to resume.")
+            raise InputError(
+                f"{folder.path} is finished; there is nothing to resume, unless it is given more --epochs."
+            )
         if not folder.partial.exists():
             raise InputError(f"There is no interrupted run {folder.path}: {folder.partial} does not exist.")
         if not folder._can_be_resumed():
@@ -79,7 +81,6 @@ class RunFolder:
 
     def finish(self):
         os.rename(self.partial, self.path)
-        (self.path / CHECKPOINT).unlink()  # only now: if the rename had failed, it would still be needed
 
 
 def free_path(stem):

@@ -2,17 +2,28 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 
 from experiments.common import results
 from experiments.common.batches import Batches
-from experiments.common.errors import InputError, sentence_of
-from experiments.common.fitting import adam, compile_model, finished_epochs, fit
-from experiments.common.options import parse_again
-from experiments.common.run_folder import CONFIG, RunFolder, free_path, read_config
+from experiments.common.card import model_card
+from experiments.common.errors import InputError, reason_of, sentence_of
+from experiments.common.fitting import (
+    Checkpoint,
+    adam,
+    best_epoch,
+    compile_model,
+    finished_epochs,
+    fit,
+    is_done,
+)
+from experiments.common.options import command_of, parse_again
+from experiments.common.run_folder import CHECKPOINT, CONFIG, RunFolder, free_path, read_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +44,8 @@ class Problem:
     callbacks: those of the task, for `fit`.
     files: a function from the trained network to the files that the run folder has beside those of every
         task: functions `save(path)` by name.
+    notes: sentences for the model card, about the split and the limits of the model.
+    metadata: what else the metadata of the saved model says, beside the labels.
     write: how the saved model writes, as `keras_gates.export` takes it; None if it does not write.
     """
 
@@ -50,6 +63,8 @@ class Problem:
     score: Callable | None = None
     callbacks: tuple = ()
     files: Callable = lambda model: {}
+    notes: tuple = ()
+    metadata: dict = dataclasses.field(default_factory=dict)
     write: dict | None = None
 
 
@@ -61,39 +76,69 @@ def train(task, prepare, look, parser, options):
     look: what --trace calls after the run is complete: `look(run, texts, folder)`.
     parser, options: the task's command line, and what was given there.
     """
-    resumes = bool(options.resume)
-    if resumes:
-        folder, options = _reopen(task, parser, options)
-    else:
-        folder = RunFolder.create(options.out or free_path(f"runs/{task}-{options.cell}"))
+    is_new, folder, options = _open(task, parser, options)
+    begun = finished_epochs(folder.checkpoint)
     try:
-        _train(task, prepare, look, options, folder)
+        _train(task, prepare, look, parser, options, folder)
     except KeyboardInterrupt as stop:
         raise type(stop)(_what_is_kept(task, folder)) from None
     except OSError as error:
         raise InputError(f"{sentence_of(error)} {_what_is_kept(task, folder)}") from error
     finally:
-        if not resumes and not folder.checkpoint.exists():
+        if is_new and finished_epochs(folder.checkpoint) == begun:
             folder.remove()
 
 
-def _reopen(task, parser, options):
-    """The folder of an interrupted run, and the options that it was started with."""
-    given = [
-        name
-        for name, value in vars(options).items()
-        if name != "resume" and value != parser.get_default(name)
-    ]
-    if given:
+def _open(task, parser, options):
+    """Whether a run is new, its folder, and its options."""
+    if not options.resume:
+        return True, RunFolder.create(options.out or free_path(f"runs/{task}-{options.cell}")), options
+    given = {name: getattr(options, name) for name in parser.given - {"resume"}}
+    if wrong := sorted(given.keys() - {"epochs", "patience", "out"}):
         raise InputError(
-            f"--resume takes every option from the run; leave out --{given[0].replace('_', '-')}."
+            f"--resume takes every option but --epochs and --patience from the run; "
+            f"leave out --{wrong[0].replace('_', '-')}."
         )
+    changed = {name: value for name, value in given.items() if name != "out"}
+    if Path(options.resume).is_dir() and "epochs" in changed and not options.resume.endswith(".partial"):
+        return _continue(task, parser, options, changed)
+    if "out" in given:
+        raise InputError("--resume of an interrupted run goes on in its folder; leave out --out.")
     folder = RunFolder.reopen(options.resume)
     config = read_config(folder.partial, task)
-    return folder, parse_again(parser, config["options"], folder.partial / CONFIG)
+    options = _options_again(parser, config, changed, folder.partial)
+    if changed:
+        folder.write_json(CONFIG, {**config, "options": vars(options)})
+    return False, folder, options
 
 
-def _train(task, prepare, look, options, folder):
+def _continue(task, parser, options, changed):
+    """What `_open` returns for a new run that continues a finished one."""
+    finished = Path(options.resume)
+    config = read_config(finished, task)
+    again = _options_again(parser, config, changed, finished)
+    if not (finished / CHECKPOINT).is_file():
+        raise InputError(f"{finished} cannot be continued: it has no {CHECKPOINT}.")
+    history = Checkpoint.read(finished / CHECKPOINT).history
+    if is_done(history, again):
+        raise InputError(
+            f"{finished} has no epoch left: it has trained {len(history)}, the best was number "
+            f"{best_epoch(history)}; give more --epochs, or more --patience."
+        )
+    folder = RunFolder.create(options.out or free_path(finished))
+    shutil.copyfile(finished / CHECKPOINT, folder.checkpoint)
+    folder.write_json(CONFIG, {**config, "options": vars(again), "continues": str(finished)})
+    return True, folder, again
+
+
+def _options_again(parser, config, changed, folder):
+    """The options of a run, some of them changed."""
+    again = parse_again(parser, config["options"], folder / CONFIG)
+    vars(again).update(changed)
+    return again
+
+
+def _train(task, prepare, look, parser, options, folder):
     keras.utils.set_random_seed(options.seed)
     problem = prepare(options)
     config = dict(
@@ -120,11 +165,22 @@ def _train(task, prepare, look, options, folder):
     history = fit(problem, options, folder)
     measures, confusion = problem.test(problem.model)
     metrics = results.metrics_of(problem, measures, history, options)
-    results.write_results(folder, problem, history, metrics, confusion)
+    card = model_card(
+        folder.path, read_config(folder.partial), metrics, problem.notes, command_of(parser, options)
+    )
+    results.write_results(folder, problem, history, metrics, confusion, card)
     print(results.summary(metrics))
     if options.trace:
-        look(folder.path, problem.texts, folder.path / "inspection")
+        _trace(look, folder.path, problem.texts)
     print(f"Run folder: {folder.path}")
+
+
+def _trace(look, run, texts):
+    """Look into a complete run. It stays complete, and its command right, whatever happens here."""
+    try:
+        look(run, texts, run / "inspection")
+    except Exception as error:
+        print(f"The run is complete, but it could not be traced: {reason_of(error)}.", file=sys.stderr)
 
 
 def _check_same(config, folder):
