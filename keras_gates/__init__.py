@@ -64,6 +64,7 @@ from keras_gates.layers.by_name import (
     layer_of,
 )
 from keras_gates.layers.crf import CRF, CRFAccuracy, CRFDecoder, CRFLoss, CRFMarginals
+from keras_gates.layers.each_step import EachStep
 from keras_gates.layers.joining import JoinSteps
 from keras_gates.layers.pooling import AttentionPooling, MaxPooling, MeanPooling
 from keras_gates.layers.rnn import RNN
@@ -99,6 +100,7 @@ __all__ = [
     "DepthGatedLSTM",
     "DepthGatedLSTMCell",
     "DotAttention",
+    "EachStep",
     "FullGateRecurrenceLSTM",
     "FullGateRecurrenceLSTMCell",
     "GRUCell",
