@@ -1,0 +1,3 @@
+"""A label for every frame of a film, from this frame and all before."""
+
+TASK = "video"
