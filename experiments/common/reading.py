@@ -7,7 +7,7 @@ The tools that take any run read the name of its task from its config.json, and 
 
     model: the run's model.keras, loaded.
     config: the run's config.json, as `run_folder.read_config` returns it.
-    texts: a list of strings.
+    texts: a list of strings; of a task that does not read texts, what its module says, such as paths.
 
     Raises `InputError` if a text cannot be read by the model.
 
@@ -26,7 +26,7 @@ from experiments.common.errors import InputError
 class Reading(NamedTuple):
     """Some texts as a network reads them.
 
-    inputs: what the saved network takes.
+    inputs: what the saved network takes: an array, or a list of one for each input.
     tokens: a list for each text, one string for each step.
     labels: labellings of the steps, by what they describe: a list of arrays, one for each text, with one
         number for each step.
@@ -34,7 +34,7 @@ class Reading(NamedTuple):
         that follows the first labelling.
     """
 
-    inputs: np.ndarray
+    inputs: np.ndarray | list
     tokens: list
     labels: dict
     opens_on_swing: bool

@@ -59,7 +59,7 @@ def read_and_trace(run, config, texts):
         raise InputError(
             f"{run}/model.keras is not a model of experiments.{config['task']}: {reason_of(error)}."
         ) from error
-    trace = keras_gates.trace(model, as_tensor(reading.inputs))
+    trace = keras_gates.trace(model, keras.tree.map_structure(as_tensor, reading.inputs))
     # A network beside the one over the steps, such as that which spells words, has steps of its own.
     shape = len(texts), max(map(len, reading.tokens))
     return reading, {
@@ -67,8 +67,11 @@ def read_and_trace(run, config, texts):
     }
 
 
-def as_tensor(strings):
-    return keras.ops.convert_to_tensor(strings.astype(str).tolist(), dtype="string")
+def as_tensor(array):
+    """An array of strings as a tensor; numbers as they are."""
+    if array.dtype != object:
+        return array
+    return keras.ops.convert_to_tensor(array.astype(str).tolist(), dtype="string")
 
 
 def pad_labels(rows, steps):

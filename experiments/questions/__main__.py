@@ -49,7 +49,7 @@ def train_parser():
         epilog=f"Ask a trained model with: python -m experiments.{TASK} predict RUN IMAGE QUESTION",
         examples="pictures",
     )
-    parser.set_defaults(epochs=12, patience=12, batch_size=32, learning_rate=2e-3, dropout=0.0, decay=True)
+    parser.set_defaults(epochs=25, patience=25, batch_size=32, learning_rate=2e-3, dropout=0.0, decay=True)
     add_options(parser, size="64x64", filters=16, stages=4)
     task = parser.add_argument_group(TASK)
     task.add_argument(

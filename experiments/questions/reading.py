@@ -22,7 +22,7 @@ def read(model, config, texts):
     if not all(tokens):
         raise InputError(f"There is no word in the question {questions[tokens.index([])]!r}.")
     so_far = [probability_so_far(model, *pair) for pair in zip(pictures, tokens, strict=True)]
-    inputs = {"pictures": pictures, "questions": np.array(questions, object)}
+    inputs = [pictures, np.array(questions, object)]
     return Reading(inputs, tokens, {"the final answer so far": so_far}, opens_on_swing=True)
 
 
