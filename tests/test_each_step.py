@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_gates as kg
+from keras_gates.opened import Opened
 
 x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
 films = np.random.default_rng(1).integers(0, 256, (2, 3, 6, 5, 3), dtype="uint8")
@@ -43,6 +44,26 @@ def test_a_model_of_films_of_any_size_is_saved_and_runs_in_steps(tmp_path):
     stream = kg.load(tmp_path / "saved").stream(batch_size=2)
     steps = [np.array(stream.push(films[:, t])) for t in range(films.shape[1])]
     np.testing.assert_allclose(np.stack(steps, axis=1), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [keras.layers.GlobalMaxPooling1D, kg.MeanPooling, lambda: kg.GRU(3), lambda: keras.layers.LSTM(3)],
+)
+def test_what_runs_inside_of_a_step_has_no_part_in_the_steps_of_the_model(inner):
+    letters = keras.Input((None, 4))
+    reading = keras.Model(letters, keras.layers.Dense(3)(inner()(letters)))
+    words = keras.Input((None, None, 4))
+    model = keras.Model(words, kg.LSTM(2, return_sequences=True)(kg.EachStep(reading)(words)))
+    given = np.random.default_rng(2).normal(size=(2, 3, 5, 4)).astype("float32")
+    opened = Opened(model, over="inputs")
+    states = opened.initial_states(batch_size=2)
+    steps = []
+    for t in range(3):
+        outputs, states = opened.step({"inputs": given[:, t]}, states)
+        steps.append(np.array(outputs["outputs"]))
+    np.testing.assert_allclose(np.stack(steps, axis=1), np.array(model(given)), atol=1e-5)
+    assert all(name.startswith("lstm") for name in states)
 
 
 def test_a_mask_is_passed_on():

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import keras
 
+from keras_gates.layers.each_step import EachStep
 from keras_gates.layers.pooling import pool_step_of
-from keras_gates.opened.places import by_place
+from keras_gates.opened.places import by_place, walk
 from keras_gates.opened.steps import Steps
 from keras_gates.opened.whole import NotStepwiseError, Whole, named_inputs
 
@@ -104,8 +105,16 @@ class Opened:
     @functools.cached_property
     def steps(self):
         """The model split at its input `over`: see `Steps`."""
+        # Layers inside `EachStep` see one step of the model at a time: they run and pool over other axes.
+        inner = {
+            id(layer) for _, each in walk(self.model) if isinstance(each, EachStep) for _, layer in walk(each)
+        }
         poolings = by_place(self.model, lambda layer: pool_step_of(layer) is not None)
-        return Steps(self.whole, self.recurrent, poolings)
+        return Steps(
+            self.whole,
+            {place: layer for place, layer in self.recurrent.items() if id(layer) not in inner},
+            {place: layer for place, layer in poolings.items() if id(layer) not in inner},
+        )
 
     def context(self, inputs=None):
         """What does not depend on the input `over`, masks included; to be computed once.
