@@ -62,19 +62,23 @@ def _rgb(image):
 
 
 def resized(picture, size):
-    """A picture in another size, by the arithmetic with which a network resizes it.
+    """A picture in another size, as a network resizes it, but for the rounding to whole numbers.
 
     size: (height, width).
     """
     if picture.shape[:2] == tuple(size):
         return picture
-    return ops.convert_to_numpy(_resize(picture[None], size))[0].astype("uint8")
+    return np.round(ops.convert_to_numpy(_resize(picture[None], size))[0]).astype("uint8")
 
 
 def _resize(pictures, size):
-    """Pictures of uint8 in another size, as whole numbers in float32."""
+    """Pictures of uint8 in another size, in float32.
+
+    Nothing is rounded here: a rounding error before would become a step, and whole films and their frames
+    one by one would differ.
+    """
     # antialias: without it a large picture becomes a few of its pixels
-    return ops.round(ops.image.resize(ops.cast(pictures, "float32"), size, antialias=True))
+    return ops.image.resize(ops.cast(pictures, "float32"), size, antialias=True)
 
 
 # -- networks
