@@ -123,6 +123,40 @@ def test_easy_vqa_and_what_its_questions_tell_without_the_pictures():
     assert found["x_other_accuracy"] == pytest.approx(0.233, abs=0.02)
 
 
+class Clevr:
+    """What the builder of CLEVR gives: pictures of number N, with questions about N."""
+
+    def as_dataset(self, split, shuffle_files):
+        def rows():
+            for number in range({"train": 40, "validation": 5}[split]):
+                asked = [f"is it {number}?", "what is it?"][: 1 + number % 2]
+                answers = ["yes", str(number)][: len(asked)]
+                yield {
+                    "image": np.full((6, 4, 3), number, "uint8"),
+                    "question_answer": {"question": asked, "answer": answers},
+                }
+
+        texts = tf.TensorSpec((None,), tf.string)
+        signature = {
+            "image": tf.TensorSpec((None, None, 3), tf.uint8),
+            "question_answer": {"question": texts, "answer": texts},
+        }
+        return tf.data.Dataset.from_generator(rows, output_signature=signature)
+
+
+def test_clevr_is_split_by_pictures_and_tested_on_its_validation_part(monkeypatch):
+    monkeypatch.setattr("experiments.common.prepared.builder", lambda name: Clevr())
+    corpus = data.load("clevr", (6, 4))
+    assert len(corpus.test) == 5 + 2
+    assert len(corpus.train) + len(corpus.validation) == 40 + 20
+    assert len(corpus.validation.pictures) > 0
+    for part in corpus.parts().values():
+        for question, answer, about in zip(part.questions, part.answers, part.about, strict=True):
+            number = int(part.pictures[about, 0, 0, 0])
+            assert (question, answer) in [(f"is it {number}?", "yes"), ("what is it?", str(number))]
+    assert [len(part.pictures) for part in data.load("clevr", (6, 4), limit=3).parts().values()][2] == 3
+
+
 def test_without_looking_the_most_frequent_answer_is_given():
     blank = np.zeros((1, 2, 2, 3), "uint8")
     train = data.Part(blank, [], ["a", "a", "a", "b", "b"], ["x", "y", "y", "x", "x"], [0] * 5)

@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import keras_gates
@@ -156,6 +158,34 @@ def test_a_table_may_label_single_frames(tmp_path):
         for clip in part.clips:
             assert clip.frames[:, 0, 0, 0].tolist() == [1, 2, 10]  # by number, not by letters
             assert clip.labels.tolist() == [0, 0, 1]
+
+
+class UCF101:
+    """What the builder of UCF101 gives: clip N has 10 frames, which count, and the label N mod 2."""
+
+    info = SimpleNamespace(features={"label": SimpleNamespace(names=["Archery", "Biking"])})
+
+    def as_dataset(self, split, shuffle_files):
+        def rows():
+            for number in range({"train": 40, "test": 3}[split]):
+                frames = np.arange(10, dtype="uint8")[:, None, None, None] * np.ones((6, 4, 3), "uint8")
+                yield {"video": frames, "label": number % 2}
+
+        signature = {
+            "video": tf.TensorSpec((None, None, None, 3), tf.uint8),
+            "label": tf.TensorSpec((), tf.int64),
+        }
+        return tf.data.Dataset.from_generator(rows, output_signature=signature)
+
+
+def test_of_ucf101_some_frames_of_each_clip_are_taken(monkeypatch):
+    monkeypatch.setattr("experiments.common.prepared.builder", lambda name: UCF101())
+    train, validation, test = data.load("ucf101", (6, 4), frames=4)
+    assert len(train) + len(validation) == 40
+    assert len(validation) > 0
+    assert [clip.labels.tolist() for clip in test.clips] == [[0] * 4, [1] * 4, [0] * 4]
+    assert test.labels == ("Archery", "Biking")
+    assert test.clips[0].frames[:, 0, 0, 0].tolist() == [0, 3, 6, 9]
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,11 @@ def easy_vqa(size, limit=None):
         rows = json.loads(table.read_text(encoding="utf-8"))
         folder = table.parent / "images"
         parts[part] = [(folder / f"{image}.png", question, answer) for question, answer, image in rows]
-    train, validation = _validation_apart(parts["train"], lambda row: row[0].name)
+    inside = [position(path.name) < VALIDATION for path, _, _ in parts["train"]]
+    train, validation = (
+        [row for row, is_inside in zip(parts["train"], inside, strict=True) if is_inside == validates]
+        for validates in (False, True)
+    )
     return Corpus(*(_from_files(rows, size, limit) for rows in (train, validation, parts["test"])))
 
 
@@ -107,9 +111,9 @@ def clevr(size, limit=None):
     """CLEVR (Johnson et al. 2017). Its test part has no answers: its validation part is the test here."""
     builder = prepared.builder("clevr")
     train, test = (_from_tfds(builder, name, size, limit) for name in ("train", "validation"))
-    keys = [f"{index}" for index in range(len(train.pictures))]
-    kept = [index for index, key in enumerate(keys) if position(key) >= VALIDATION]
-    apart = [index for index, key in enumerate(keys) if position(key) < VALIDATION]
+    tenths = [index % 10 for index in range(len(train.pictures))]  # the builder has shuffled them
+    kept = [index for index, tenth in enumerate(tenths) if tenth]
+    apart = [index for index, tenth in enumerate(tenths) if not tenth]
     return Corpus(_with_pictures(train, kept), _with_pictures(train, apart), test)
 
 
@@ -151,13 +155,6 @@ def _rows(table):
                 f'{table}, line {number}: expected {{"image": …, "question": …, "answer": …}}, three texts.'
             )
         yield table.parent / values[0], values[1], values[2].strip()
-
-
-def _validation_apart(rows, key):
-    """Rows whose key falls outside and inside the share of validation."""
-    inside = [position(key(row)) < VALIDATION for row in rows]
-    train = [row for row, is_inside in zip(rows, inside, strict=True) if not is_inside]
-    return train, [row for row, is_inside in zip(rows, inside, strict=True) if is_inside]
 
 
 def _from_files(rows, size, limit):

@@ -10,7 +10,7 @@ import numpy as np
 from experiments.common import prepared
 from experiments.common.errors import InputError
 from experiments.common.pictures import read_picture, resized
-from experiments.common.splits import VALIDATION, position, split
+from experiments.common.splits import split
 from experiments.video import moving_digits
 from experiments.video.clips import Clip
 from experiments.video.films import picture_files
@@ -71,16 +71,10 @@ def ucf101(size, frames, limit=None):
     """UCF101 (Soomro et al. 2012): every frame has the label of its clip."""
     builder = prepared.builder(UCF101)
     train, test = (_from_tfds(builder, part, size, frames, limit) for part in ("train", "test"))
-    inside = [position(f"{number}") < VALIDATION for number in range(len(train))]
     labels = tuple(builder.info.features["label"].names)
-    return [
-        Stored(clips, labels)
-        for clips in (
-            [clip for clip, is_inside in zip(train, inside, strict=True) if not is_inside],
-            [clip for clip, is_inside in zip(train, inside, strict=True) if is_inside],
-            test,
-        )
-    ]
+    apart = train[::10]  # the builder has shuffled them
+    kept = [clip for number, clip in enumerate(train) if number % 10]
+    return [Stored(clips, labels) for clips in (kept, apart, test)]
 
 
 def _from_tfds(builder, part, size, frames, limit):
