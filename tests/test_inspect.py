@@ -97,17 +97,17 @@ def test_a_review_is_inspected_word_by_word(reviewer):
     model = keras.saving.load_model(reviewer / "model.keras", compile=False)
     config = json.loads((reviewer / "config.json").read_text(encoding="utf-8"))
     reading = sentiment_reading.read(model, config, TEXTS)
-    assert reading.tokens == [["a", "good", "film", "isnt", "it"], ["bad"]]
+    assert reading.tokens == [["a", "good", "film", ",", "isnt", "it"], ["bad"]]
     (so_far,) = reading.labels.values()
     answers = model(keras.ops.convert_to_tensor(["a", "a good", TEXTS[0]]))
-    np.testing.assert_allclose(so_far[0][[0, 1, 4]], answers[:, 1], atol=1e-6)
+    np.testing.assert_allclose(so_far[0][[0, 1, 5]], answers[:, 1], atol=1e-6)
 
 
 def test_a_text_without_a_word_has_an_answer_and_nothing_to_inspect(reviewer):
     model = keras.saving.load_model(reviewer / "model.keras", compile=False)
-    assert np.isfinite(model(keras.ops.convert_to_tensor(["?!"]))).all()
+    assert np.isfinite(model(keras.ops.convert_to_tensor(["<br>"]))).all()
     with pytest.raises(InputError, match="There is no word in the text"):
-        sentiment_reading.read(model, {"labels": ["negative", "positive"]}, ["?!"])
+        sentiment_reading.read(model, {"labels": ["negative", "positive"]}, ["<br>"])
 
 
 def test_a_review_page_opens_on_the_swing_of_its_memory(reviewer):

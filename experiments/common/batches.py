@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+MOST_STEPS = 2**16  # of a padded batch when every example is read once
 POOL = 50  # batches that are sorted by length together: enough to pad little, few enough to mix well
 
 
@@ -13,6 +14,22 @@ def pad(sequences, value=0, dtype="int32"):
     for row, sequence in zip(padded, sequences, strict=True):
         row[: len(sequence)] = sequence
     return padded
+
+
+def runs_within(lengths, longest_run, most):
+    """Cut sequences, in their order, into runs: yield slices.
+
+    A run has at most `longest_run` sequences, and, unless it is a single one, at most `most` steps when it
+    is padded: so the memory it takes is bounded, whatever the lengths.
+    """
+    start, width = 0, 0
+    for at, length in enumerate(lengths):
+        width = max(width, length)
+        if at > start and (at - start == longest_run or (at - start + 1) * width > most):
+            yield slice(start, at)
+            start, width = at, length
+    if len(lengths):
+        yield slice(start, len(lengths))
 
 
 class Batches:
@@ -61,8 +78,13 @@ class Batches:
         return self._dataset(stream, tf.data.INFINITE_CARDINALITY)
 
     def once(self):
-        """Every example once, from the shortest to the longest, as a `tf.data.Dataset`."""
-        return self._dataset(lambda: map(self.collate, self._cut(self.order, self.batch_size)), len(self))
+        """Every example once, from the shortest to the longest, as a `tf.data.Dataset`.
+
+        A batch of long examples holds fewer of them, so that it takes no more than `MOST_STEPS` steps.
+        """
+        order = self.order
+        runs = [order[run] for run in runs_within(self.lengths[order], self.batch_size, MOST_STEPS)]
+        return self._dataset(lambda: map(self.collate, runs), len(runs))
 
     def _dataset(self, stream, cardinality):
         dataset = tf.data.Dataset.from_generator(stream, output_signature=self.signature)

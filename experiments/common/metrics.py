@@ -10,7 +10,7 @@ class Classification(NamedTuple):
     """How well labels were predicted.
 
     accuracy: the share of labels that are right.
-    f1: the mean F1 over all labels; that of a label neither true nor predicted is 0.
+    f1: the mean F1 over the labels that are true or predicted somewhere (macro F1).
     confusion: counts (labels, labels), a row for each true label.
     per_label: precision, recall, F1 and number of every label that is true somewhere, by name.
     """
@@ -31,7 +31,7 @@ def classification(true, predicted, names):
     columns = sklearn.metrics.precision_recall_fscore_support(true, predicted, labels=labels, zero_division=0)
     return Classification(
         accuracy=float(np.mean(np.equal(true, predicted))),
-        f1=float(columns[2].mean()),
+        f1=float(columns[2][confusion.sum(axis=0) + confusion.sum(axis=1) > 0].mean()),
         confusion=confusion,
         per_label={
             name: {"precision": precision, "recall": recall, "f1": f1, "number": number}

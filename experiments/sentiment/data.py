@@ -1,18 +1,17 @@
 """Labelled texts: the reviews of two packages, and the user's own."""
 
-import csv
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
 from pathlib import Path
 
-from experiments.common import prepared
+from experiments.common import prepared, tables
 from experiments.common.errors import InputError
+from experiments.common.parts import parts_in
 from experiments.common.splits import position, split
 
 POLARITY = ("negative", "positive")
-FORMATS = (".csv", ".tsv", ".jsonl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,17 +43,24 @@ class Corpus:
         return hashlib.sha256(json.dumps([self.names, parts]).encode()).hexdigest()
 
 
-def load(dataset, limit=None):
-    """The corpus of that name, or in that file.
+def load(dataset, limit=None, form=tables.Form(), validation=None, test=None):  # noqa: B008 (frozen)
+    """The corpus of that name, or in that file or folder.
 
-    dataset: "movie_reviews", "imdb_reviews", or the path of a .csv, .tsv or .jsonl file with the
-        columns text and label.
+    dataset: "movie_reviews", "imdb_reviews", the path of a table or of a folder with a folder for each label
+        (`tables.read_labelled`), or of a folder that has these for train, validation and test.
     limit: at most so many examples of each part, the same ones every time.
+    form: how tables are written.
+    validation, test: paths as for `dataset`; what is not given is split off from `dataset`.
 
     Raises `InputError` for a dataset that cannot be had or cannot be learnt from.
     """
     known = {"movie_reviews": movie_reviews, "imdb_reviews": imdb_reviews}
-    corpus = known[dataset]() if dataset in known else from_file(dataset)
+    if dataset not in known:
+        corpus = own(dataset, form, validation, test)
+    elif validation or test:
+        raise InputError(f"--validation and --test go with the path of a table, not with {dataset}.")
+    else:
+        corpus = known[dataset]()
     if limit is not None:
         limited = {
             name: Part(part.texts[:limit], part.labels[:limit]) for name, part in corpus.parts().items()
@@ -74,83 +80,62 @@ def movie_reviews():
         ) from error
     # importing the package would read its whole table; finding the file does not
     path = next(file for file in files if file.name == "combined_movie_reviews.csv").locate()
-    rows = [row for _, row in _rows(Path(path)) if row["source"] == "imdb"]
-    return _by_hash([row["text"] for row in rows], [int(row["label"]) for row in rows], POLARITY)
+    table = tables.read(path)
+    text, label, source = map(table.columns.index, ("text", "label", "source"))
+    rows = [values for _, values in table.rows if values[source] == "imdb"]
+    whole = Part([values[text] for values in rows], [int(values[label]) for values in rows])
+    return Corpus(**_with_all_parts({"train": whole}), names=POLARITY)
 
 
 def imdb_reviews():
     """The official IMDB split (Maas et al. 2011); a tenth of its training part validates."""
     builder = prepared.builder("imdb_reviews")
     train, test = (_from_tfds(builder, part) for part in ("train", "test"))
-    parts = split(train.texts)
-    return Corpus(
-        train=_take(train, parts["train"] + parts["test"]),
-        validation=_take(train, parts["validation"]),
-        test=_take(test, sorted(range(len(test)), key=lambda index: position(test.texts[index]))),
-        names=POLARITY,
-    )
+    test = _take(test, sorted(range(len(test)), key=lambda index: position(test.texts[index])))
+    return Corpus(**_with_all_parts({"train": train, "test": test}), names=POLARITY)
 
 
-def from_file(path):
-    """Texts and labels of the user's own file, split by a hash of the text."""
-    path = Path(path)
-    if path.suffix not in FORMATS:
+def own(dataset, form, validation=None, test=None):
+    """The user's own texts, split by a hash of the text as far as they do not bring their own split."""
+    given = {part: path for part, path in (("validation", validation), ("test", test)) if path}
+    found = parts_in(dataset, lambda path: path.is_dir() or tables.is_table(path.name))
+    paths = {"train": dataset, **found, **given}
+    if "train" not in found and not Path(dataset).is_dir() and not tables.is_table(dataset):
         raise InputError(
-            f"--dataset {path} is neither movie_reviews, imdb_reviews nor a {', '.join(FORMATS)} file."
+            f"--dataset {dataset} is neither movie_reviews, imdb_reviews nor a {', '.join(tables.FORMATS)} "
+            "file or folder."
         )
-    texts, labels = [], []
-    for line, row in _rows(path):
-        for column in ("text", "label"):
-            if not isinstance(row.get(column), (str, int, float)) or not str(row[column]).strip():
-                raise InputError(f"{path}, line {line}: the {column} is empty.")
-        texts.append(str(row["text"]))
-        labels.append(str(row["label"]).strip())
-    names = tuple(sorted(set(labels)))
-    return _by_hash(texts, [names.index(label) for label in labels], names)
+    if len(paths) > 1:
+        print("Takes", ", ".join(f"{path} ({part})" for part, path in paths.items()), flush=True)
+    read = {part: tables.read_labelled(path, form) for part, path in paths.items()}
+    names = tuple(sorted({label for _, labels in read.values() for label in labels}))
+    numbers = {name: number for number, name in enumerate(names)}
+    parts = {
+        part: Part(texts, [numbers[label] for label in labels]) for part, (texts, labels) in read.items()
+    }
+    return Corpus(**_disjoint(_with_all_parts(parts)), names=names)
 
 
-def _rows(path):
-    """(line number, row as a dict) of a table with the columns text and label."""
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _json_rows(path, file) if path.suffix == ".jsonl" else _table_rows(path, file)
-            yield from rows
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start}).") from error
-    except csv.Error as error:
-        raise InputError(f"{path} is not a table: {error}.") from error
+def _with_all_parts(parts):
+    """Take from the training part, by a hash of the text, the parts that are absent."""
+    absent = [name for name in ("validation", "test") if name not in parts]
+    pieces = split(parts["train"].texts)
+    kept = [index for name, indices in pieces.items() if name not in absent for index in indices]
+    taken = {name: _take(parts["train"], pieces[name]) for name in absent}
+    return {**parts, "train": _take(parts["train"], kept), **taken}
 
 
-def _table_rows(path, file):
-    csv.field_size_limit(2**31 - 1)  # a long text is no error
-    reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-    _check_columns(f"{path}", reader.fieldnames or ())
-    for row in reader:
-        yield reader.line_num, row
-
-
-def _json_rows(path, file):
-    for line, content in enumerate(file, 1):
-        if not content.strip():
-            continue
-        try:
-            row = json.loads(content)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {line}: not JSON ({error.msg}).") from error
-        if not isinstance(row, dict):
-            raise InputError(f'{path}, line {line}: not an object like {{"text": …, "label": …}}.')
-        _check_columns(f"{path}, line {line}", row)
-        yield line, row
-
-
-def _check_columns(where, columns):
-    missing = [column for column in ("text", "label") if column not in columns]
-    if missing:
-        raise InputError(
-            f"{where}: no column {' and no column '.join(missing)}; found {', '.join(columns) or 'nothing'}."
-        )
+def _disjoint(parts):
+    """Leave out of the training and validation parts what the parts after them hold too."""
+    seen = set(parts["test"].texts)
+    for name in ("validation", "train"):
+        part = parts[name]
+        kept = [index for index, text in enumerate(part.texts) if text not in seen]
+        if len(kept) < len(part):
+            print(f"{len(part) - len(kept):,} texts of the {name} part are left out: a later part has them.")
+            parts = {**parts, name: _take(part, kept)}
+        seen.update(part.texts)
+    return parts
 
 
 def _from_tfds(builder, name):
@@ -158,11 +143,6 @@ def _from_tfds(builder, name):
 
     rows = list(tfds.as_numpy(builder.as_dataset(split=name, as_supervised=True, shuffle_files=False)))
     return Part([text.decode() for text, _ in rows], [int(label) for _, label in rows])
-
-
-def _by_hash(texts, labels, names):
-    whole = Part(texts, labels)
-    return Corpus(**{name: _take(whole, indices) for name, indices in split(texts).items()}, names=names)
 
 
 def _take(part, indices):

@@ -1,10 +1,12 @@
-"""The task made ready for training: a corpus as batches of word ids, the network, and its measures."""
+"""The task made ready for training: a corpus as batches of numbers, the network, and its measures."""
+
+import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.common import training, words
+from experiments.common import tables, training, words
 from experiments.common.batches import Batches, pad
 from experiments.common.metrics import classification
 from experiments.sentiment import data
@@ -12,54 +14,107 @@ from experiments.sentiment.network import network, serving
 
 EVALUATION_BATCH = 256
 TRACED = 3  # test texts that --trace shows
-SIGNATURE = (tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32))
+RARE = 2  # words and characters seen less often in training share one vector
+# what is set, unless the user sets it, for texts that are read by character
+OF_CHARACTERS = {"ngrams": 3, "bidirectional": True, "learning_rate": 2e-3}
+FEWEST_STEPS = 1_500  # of training on few texts, in as many epochs as that takes, up to MOST_EPOCHS
+MOST_EPOCHS = 30
 
 
-def prepare(options):
-    """The corpus that `options.dataset` names as batches of word ids, and the network that reads them."""
-    corpus = data.load(options.dataset, options.limit)
-    vectorizer = words.vectorizer(corpus.train.texts, options.vocabulary)
+def prepare(options, given):
+    """The corpus that `options.dataset` names as batches of numbers, and the network that reads them.
+
+    given: the names of the options that the user gave; of the others, some are set to what suits the corpus.
+    """
+    corpus = data.load(
+        options.dataset, options.limit, tables.Form.of(options), options.validation, options.test
+    )
+    suit(options, given, corpus)
+    vectorizer = words.vectorizer(corpus.train.texts, options.vocabulary, options.tokens, RARE)
+    weights = class_weights(corpus) if options.class_weights == "balanced" else None
     train, validation, test = (
-        batches_of(part, vectorizer, max_length, batch_size, options.seed)
-        for part, max_length, batch_size in (
+        batches_of(part, vectorizer, longest, batch_size, options.seed, weights)
+        for part, longest, batch_size in (
             (corpus.train, options.max_length, options.batch_size),
             (corpus.validation, options.max_length, EVALUATION_BATCH),
-            (corpus.test, None, EVALUATION_BATCH),  # whole, as the saved model reads them
+            (corpus.test, options.serving_length, EVALUATION_BATCH),  # as the saved model reads them
         )
     )
     return training.Problem(
         train=train,
         validation=validation,
         model=network(vectorizer.vocabulary_size(), len(corpus.names), options),
-        serving=lambda model: serving(model, vectorizer),
-        test=lambda model: measure(model, test, np.asarray(corpus.test.labels), corpus.names),
+        serving=lambda model: serving(model, vectorizer, options.serving_length),
+        test=lambda model: measure(model, test, corpus),
         labels=corpus.names,
         facts={
             "data": corpus.fingerprint(),
             "examples": {name: len(part) for name, part in corpus.parts().items()},
         },
         texts=tuple(corpus.test.texts[:TRACED]),
+        notes=(
+            "Split: the files that the data come in; what they do not give, by a hash of the text.",
+            f"It reads {options.tokens}, at most {options.max_length} of a text in training and "
+            f"{options.serving_length:,} later; those seen only once in training are unknown to it.",
+        ),
+        metadata={"tokens": options.tokens, "max_length": options.serving_length},
     )
 
 
-def batches_of(part, vectorizer, max_length, batch_size, seed):
-    ids = words.numbers(vectorizer, part.texts, max_length)
+def suit(options, given, corpus):
+    """Set options that the user did not give to what suits the corpus, and say so."""
+    suited = {}
+    if options.tokens is None:
+        options.tokens = words.kind_of(corpus.train.texts)
+    if options.tokens == "characters":
+        suited |= OF_CHARACTERS
+    steps = -(-len(corpus.train) // options.batch_size)
+    if steps * options.epochs < FEWEST_STEPS:
+        suited["epochs"] = min(-(-FEWEST_STEPS // steps), MOST_EPOCHS)
+    suited = {name: value for name, value in suited.items() if name not in given}
+    vars(options).update(suited)
+    changes = "".join(f", {name.replace('_', ' ')} {value}" for name, value in suited.items())
+    print(f"Reads {options.tokens}{changes}.", flush=True)
+
+
+def class_weights(corpus):
+    """A weight for each label, inversely proportional to its number in the training part; 1 on average."""
+    counts = np.bincount(corpus.train.labels, minlength=len(corpus.names))
+    return len(corpus.train) / (len(corpus.names) * counts).astype("float32")
+
+
+def batches_of(part, vectorizer, longest, batch_size, seed, weights=None):
+    """Batches of (ids, labels), with the weight of each label if there are weights."""
+    ids = words.numbers(vectorizer, part.texts, longest)
     labels = np.asarray(part.labels, "int32")
+    signature = (tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32))
+    if weights is not None:
+        signature += (tf.TensorSpec((None,), tf.float32),)
 
     def collate(indices):
-        return pad([ids[index] for index in indices]), labels[indices]
+        batch = pad([ids[index] for index in indices]), labels[indices]
+        return batch if weights is None else (*batch, weights[batch[1]])
 
-    return Batches([len(row) for row in ids], collate, SIGNATURE, batch_size, seed)
+    return Batches([len(row) for row in ids], collate, signature, batch_size, seed)
 
 
-def measure(model, batches, labels, names):
-    """Accuracy, loss and mean F1 over the labels, and the confusion matrix."""
-    logits = model.predict(batches.once(), verbose=0)
-    labels = labels[batches.order]
+def measure(model, batches, corpus):
+    """The measures of the test part with those of the most frequent label, and the confusion matrix."""
+    logits = model.predict(batches.once().map(lambda ids, *_: ids), verbose=0)
+    labels = np.asarray(corpus.test.labels)[batches.order]
     loss = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    found = classification(labels, logits.argmax(axis=-1), names)
+    predicted = logits.argmax(axis=-1)
+    found = classification(labels, predicted, corpus.names)
+    usual = np.bincount(corpus.train.labels).argmax()
+    if len(set(predicted)) == 1:
+        print(
+            f"The answer is always {corpus.names[predicted[0]]}: the network has learnt nothing else; "
+            "try --class-weights balanced, or more --epochs.",
+            file=sys.stderr,
+        )
     measures = {
         "test_accuracy": found.accuracy,
+        "majority_accuracy": float(np.mean(labels == usual)),
         "test_loss": float(np.mean(loss)),
         "test_f1": found.f1,
     }

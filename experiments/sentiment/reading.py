@@ -3,21 +3,22 @@
 import keras
 import numpy as np
 
+from experiments.common import words
 from experiments.common.errors import InputError
 from experiments.common.reading import Reading
 from experiments.common.run_folder import check_labels
 from experiments.sentiment import TASK
-from keras_gates.layers.text import standardize_words
 
 
 def read(model, config, texts):
     """Words, and after each of them how probable the last label is, had the text ended there."""
     check_labels(config, model.output_shape[-1])
     inputs = np.array(texts, object)
-    tokens = [text.decode().split() for text in standardize_words(inputs).numpy()]
+    vectorizer = next(layer for layer in model.layers if isinstance(layer, keras.layers.TextVectorization))
+    tokens = words.tokens(vectorizer, texts)
     if not all(tokens):
         raise InputError(f"There is no word in the text {texts[tokens.index([])]!r}.")
-    ids = model.get_layer("words")(inputs).numpy()
+    ids = vectorizer(inputs).numpy()
     network = model.get_layer(TASK)
     so_far = []
     for row, read_words in zip(ids, tokens, strict=True):

@@ -21,9 +21,7 @@ def standardize_words(texts):
     """
     import tensorflow as tf
 
-    texts = tf.strings.lower(texts, encoding="utf-8")
-    texts = tf.strings.regex_replace(texts, r"<[^>]*>", " ")
-    texts = tf.strings.regex_replace(texts, r"['’]", "")
+    texts = tf.strings.regex_replace(_lower_without_markup(texts), r"['’]", "")
     return tf.strings.regex_replace(texts, r"[^\pL\pM\pN]+", " ")
 
 
@@ -54,6 +52,104 @@ def gap_of(tokenizer):
     """What stands between two tokens of a `TextVectorization` in a text: a space, or nothing."""
     split = tokenizer.get_config()["split"]
     return "" if split in ("character", split_words_and_marks) else " "
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+def standardize_words_and_symbols(texts):
+    """Lower-case texts, without markup and apostrophes, with spaces around punctuation marks and symbols.
+
+    So that white space separates words, emoji, and punctuation: each mark for itself, but a run of full
+    stops, question and exclamation marks as one. For
+    `keras.layers.TextVectorization(standardize=standardize_words_and_symbols)`.
+
+    Args:
+        texts: a string tensor of any shape, in UTF-8.
+
+    Returns:
+        A string tensor of the same shape.
+    """
+    import tensorflow as tf
+
+    texts = _lower_without_markup(texts)
+    texts = tf.strings.regex_replace(texts, r"['’]", "")
+    # control characters too: among them are those that join several emoji to one
+    texts = tf.strings.regex_replace(texts, r"[\pZ\pC]+", " ")
+    return tf.strings.regex_replace(texts, r"([.!?]+|[^\pL\pM\pN .!?]\pM*)", r" \1 ")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+def standardize_characters(texts):
+    """Lower-case texts, without markup; each run of white space is one space.
+
+    For `keras.layers.TextVectorization(standardize=standardize_characters, split="character")`.
+
+    Args:
+        texts: a string tensor of any shape, in UTF-8.
+
+    Returns:
+        A string tensor of the same shape.
+    """
+    import tensorflow as tf
+
+    return tf.strings.regex_replace(_lower_without_markup(texts), r"[\pZ\pC]+", " ")
+
+
+def _lower_without_markup(texts):
+    import tensorflow as tf
+
+    return tf.strings.regex_replace(tf.strings.lower(texts, encoding="utf-8"), r"<[^>]*>", " ")
+
+
+@register()
+class HashedNGrams(Configured, layers.Layer):
+    """From ids `(batch, time)`, a number at each step for the n ids that end there, for an `Embedding`.
+
+    The number is a hash, so different n-grams may share one. It is from 1 to `buckets` - 1, and 0 where the
+    id is 0, which stands for padding. Before the first step there are zeros.
+
+    Args:
+        n: how many ids are read together, at least 2.
+        buckets: how many numbers there are, at most 65,536, that of padding among them.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    FACTOR = 31_337  # a prime; a hash below 2¹⁶ times this, and an id more, fits into int32
+
+    def __init__(self, n, buckets=2**16, **kwargs):
+        super().__init__(**kwargs)
+        self.n, self.buckets = n, buckets
+
+    def call(self, ids):
+        ids = ops.cast(ids, "int32")
+        time = ops.shape(ids)[1]
+        padded = ops.pad(ids, [[0, 0], [self.n - 1, 0]])
+        numbers = ops.zeros_like(ids)
+        for start in range(self.n):
+            numbers = (numbers * self.FACTOR + padded[:, start : start + time]) % (self.buckets - 1)
+        return ops.where(ids == 0, 0, numbers + 1)
+
+    def compute_output_spec(self, ids):
+        return keras.KerasTensor(ids.shape, "int32")
+
+
+@register()
+class FirstSteps(Configured, layers.Layer):
+    """The first steps of ids `(batch, time)`: at most so many.
+
+    Args:
+        most: how many steps are kept.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, most, **kwargs):
+        super().__init__(**kwargs)
+        self.most = most
+
+    def call(self, ids):
+        return ids[:, : self.most]
+
+    def compute_output_spec(self, ids):
+        return keras.KerasTensor((ids.shape[0], None), ids.dtype)
 
 
 @register()
