@@ -205,7 +205,7 @@ def test_it_is_pytorch_crf(mask):
 
 
 def test_half_precision_policies_compute_in_single_precision():
-    question = Question("right", time=200)
+    question = Question("right", time=60)
     logits = question.logits.astype("float16")
     chains = {}
     for policy in ("float32", "mixed_float16"):
@@ -255,7 +255,7 @@ def trained():
     keras.utils.set_random_seed(0)
     model = tagger()
     model.compile(keras.optimizers.Adam(0.03), CRFLoss(), weighted_metrics=[CRFAccuracy()])
-    history = model.fit(*sentences(), batch_size=16, epochs=30, verbose=0).history
+    history = model.fit(*sentences(), batch_size=16, epochs=20, verbose=0).history
     return model, history
 
 
@@ -320,6 +320,9 @@ def test_an_export_decodes_with_tensorflow_alone(trained, tmp_path):
             lambda: CRFDecoder(["O", "PER"]),
             "must be O or of the form B-PER, I-PER, E-PER or S-PER; got",
         ),
+        (lambda: CRFDecoder(["O", 3]), "I-PER, E-PER or S-PER; got 3"),
+        (lambda: CRFDecoder("O"), "`names` must be a list of the labels' names; got 'O'"),
+        (lambda: CRFDecoder.from_config({"names": {"a": 1}}), "`names` must be a list of the labels' names"),
         (lambda: CRFDecoder(["O", "B-x"])(np.zeros((1, 2, 3, 3))), "each of the 3 labels; got 2"),
         (lambda: CRFLoss()(np.zeros((2, 3)), np.zeros((2, 3, 4))), "got shapes (2, 3) and (2, 3, 4)"),
     ],

@@ -26,6 +26,7 @@ from experiments.common.fitting import compile_model
 from experiments.common.metrics import classification
 from experiments.tagging import __main__ as tagging
 from experiments.tagging import measures, pieces
+from experiments.tagging.answers import sentences_of
 from experiments.tagging.data import conll, library, treebanks
 from experiments.tagging.data.tagged import Tagged, corpus_of
 from experiments.tagging.network import text_network as network_of_text
@@ -551,6 +552,18 @@ def test_which_tags_mark_spans(names, spans):
 def test_which_tags_form_spans(tags, well_formed):
     corpus = corpus_of({"train": [(["a"] * len(tags.split()), tags.split())], "validation": [], "test": []})
     assert measures.are_well_formed(corpus.train, corpus.names) == well_formed
+
+
+def test_the_probability_told_is_that_of_the_tag_told():
+    """Which of a CRF need not be the most probable one."""
+
+    def model(words):
+        probabilities = np.array([[[0.7, 0.1, 0.2], [0.5, 0.4, 0.1]], [[0.1, 0.2, 0.7], [1, 0, 0]]])
+        tags = np.array([["I-X", "O"], ["I-X", ""]])
+        return {"tags": tf.constant(tags), "probabilities": tf.constant(probabilities)}
+
+    (first, second), (third,) = sentences_of(model, ["O", "B-X", "I-X"], "a b\nc")
+    assert [*first, *second, *third] == ["a", "I-X", 0.2, "b", "O", 0.5, "c", "I-X", 0.7]
 
 
 # -- saved models

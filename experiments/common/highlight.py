@@ -10,6 +10,8 @@ import re
 import shutil
 from typing import NamedTuple
 
+import numpy as np
+
 from experiments.common import pages
 
 UNSURE = 0.5  # a tag less probable than this is marked as a guess
@@ -32,6 +34,22 @@ class Token(NamedTuple):
     text: str
     tag: str
     probability: float
+
+
+def probabilities_of(tags, probabilities, labels):
+    """The probability of each tag that a model gives, shape (batch, time).
+
+    The best sequence of a CRF need not have the most probable tag everywhere.
+
+    tags: names as bytes, (batch, time); what padding has does not matter.
+    probabilities: of all tags, (batch, time, tags).
+    labels: the names of all tags, in their order; if there are none, each tag is taken for the most probable.
+    """
+    if not labels:
+        return probabilities.max(axis=-1)
+    order = {label.encode(): at for at, label in enumerate(labels)}
+    chosen = np.array([order.get(tag, 0) for tag in tags.flat], int).reshape(tags.shape)
+    return np.take_along_axis(probabilities, chosen[..., None], axis=-1)[..., 0]
 
 
 def split_words(line):

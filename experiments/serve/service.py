@@ -143,8 +143,9 @@ class Service:
         at each word answers here at the last.
         """
         if self.tags:
-            tags, best = np.asarray(outputs["tags"])[0], np.asarray(outputs["probabilities"])[0].max(axis=-1)
-            tagged = zip(self.split(text), tags.tolist(), finite(best).tolist(), strict=False)
+            tags, all_probabilities = np.asarray(outputs["tags"]), np.asarray(outputs["probabilities"])
+            of_tags = finite(highlight.probabilities_of(tags, all_probabilities, self.labels))
+            tagged = zip(self.split(text), tags[0].tolist(), of_tags[0].tolist(), strict=False)
             return {
                 "tokens": [
                     {"text": token, "tag": tag.decode(), "probability": probability}

@@ -6,7 +6,7 @@ import sys
 from experiments.common import highlight, training
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, share, training_parser, whole
-from experiments.common.run_folder import load_run
+from experiments.common.run_folder import check_labels, load_run
 from experiments.common.texts import text_of
 from experiments.inspect.look import look
 from experiments.tagging import TASK
@@ -47,7 +47,9 @@ def predict(parser, options):
     if not text.strip():
         raise InputError(f"{name} is empty.")
     code = reads_characters(config)
-    sentences = [runs(model, text)] if code else sentences_of(model, text)
+    labels = config["labels"]
+    check_labels(config, model.signature("serving_default").structured_outputs["probabilities"].shape[-1])
+    sentences = [runs(model, labels, text)] if code else sentences_of(model, labels, text)
     form = options.format or ("terminal" if sys.stdout.isatty() else "conll")
     sys.stdout.write(FORMATS[form](sentences, code, name))
 

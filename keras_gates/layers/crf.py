@@ -179,13 +179,16 @@ class CRFDecoder(Configured, keras.layers.Layer):
         Whole numbers, shape `(batch, time)`; 0 at masked steps.
 
     Raises:
-        ValueError: a name is neither O nor of the form B-PER, or there are not as many names as labels.
+        ValueError: `names` is no list of names, a name is neither O nor of the form B-PER, or the number of
+            names is not that of the labels.
     """
 
     source = "Viterbi 1967, Error bounds for convolutional codes"
 
     def __init__(self, names: Sequence[str] | None = None, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
+        if not (names is None or (isinstance(names, (list, tuple)) and names)):
+            raise ValueError(f"`names` must be a list of the labels' names; got {names!r}.")
         self.names = None if names is None else list(names)
         self.supports_masking = True
         self._allowed = None if names is None else spans_allowed(self.names)
@@ -278,7 +281,7 @@ def spans_allowed(names):
     Raises ValueError if a name is neither O nor of the form B-PER.
     """
     for name in names:
-        if not re.fullmatch(r"O|[BIES]-.+", name):
+        if not (isinstance(name, str) and re.fullmatch(r"O|[BIES]-.+", name)):
             raise ValueError(f"`names` must be O or of the form B-PER, I-PER, E-PER or S-PER; got {name!r}.")
     place, kind = np.array([name[0] for name in names]), np.array([name[2:] for name in names])
     goes_on, is_open = np.isin(place, ("I", "E")), np.isin(place, ("B", "I"))
