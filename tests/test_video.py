@@ -327,10 +327,10 @@ def test_a_network_that_looks_ahead_answers_whole_films(folder, tmp_path, capsys
 
 
 def test_a_run_is_inspected_frame_by_frame(run, folder, tmp_path):
-    films = [str(folder / "film-0"), "moving_digits:1"]
+    films = [str(folder / "film-0"), "moving_digits:1", str(written_video(tmp_path / "film.mkv", [0, 90]))]
     out = tmp_path / "inspection"
     assert inspect.main([str(run), *films, "--out", str(out)]) == 0
-    assert {"text-1.html", "text-2.html"} <= {path.name for path in out.iterdir()}
+    assert {"text-1.html", "text-2.html", "text-3.html"} <= {path.name for path in out.iterdir()}
 
 
 SERVE = """

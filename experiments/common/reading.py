@@ -7,7 +7,8 @@ The tools that take any run read the name of its task from its config.json, and 
 
     model: the run's model.keras, loaded.
     config: the run's config.json, as `run_folder.read_config` returns it.
-    texts: a list of strings; of a task that does not read texts, what its module says, such as paths.
+    texts: a list of strings; of a task that does not read texts, what its module says, such as paths. A
+        module whose texts are paths that it reads itself says `TAKES_PATHS = True`.
 
     Raises `InputError` if a text cannot be read by the model.
 
@@ -45,15 +46,24 @@ def reader_of(task):
 
     Raises `InputError` if there is no such task, or its runs cannot be read.
     """
-    name = f"experiments.{task}.reading"
-    read = getattr(_module(name), "read", None) if task.isidentifier() else None
+    read = getattr(_module_of(task), "read", None)
     if read is None:
-        raise InputError(f"There is no task {task!r} whose runs can be read: no module {name}.")
+        raise InputError(
+            f"There is no task {task!r} whose runs can be read: no module experiments.{task}.reading."
+        )
     return read
 
 
-def _module(name):
-    """The module of that name; None if there is none."""
+def takes_paths(task):
+    """Whether the texts of a task are paths of files that it reads itself, rather than their content."""
+    return getattr(_module_of(task), "TAKES_PATHS", False)
+
+
+def _module_of(task):
+    """The module `reading` of a task; None if there is none."""
+    if not task.isidentifier():
+        return None
+    name = f"experiments.{task}.reading"
     try:
         found = importlib.util.find_spec(name)
     except ModuleNotFoundError:  # there is not even a package of the task

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line
-from experiments.common.run_folder import free_path
+from experiments.common.reading import takes_paths
+from experiments.common.run_folder import free_path, read_config
 from experiments.common.texts import text_of
 from experiments.inspect.look import look
 
 
 def inspect(parser, options):
-    texts = [text_of([text])[0] for text in options.text]
+    texts = options.text
+    if not takes_paths(read_config(options.run)["task"]):
+        texts = [text_of([text])[0] for text in texts]
     if not all(map(str.strip, texts)):
         raise InputError("The text is empty.")
     folder = Path(options.out) if options.out else free_path(Path(options.run) / "inspection")
@@ -28,7 +31,7 @@ def main(arguments=None):
         description="Show what a trained network does inside while it reads texts: every gate and memory.",
     )
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("text", nargs="+", metavar="TEXT", help="a text or a file")
+    parser.add_argument("text", nargs="+", metavar="TEXT", help="a text or a file; of some tasks a picture")
     parser.add_argument(
         "--out", metavar="FOLDER", help="what to write; by default the next free RUN/inspection"
     )

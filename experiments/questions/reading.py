@@ -11,6 +11,8 @@ from experiments.common.reading import Reading
 from experiments.common.run_folder import check_labels
 from keras_gates.layers.text import standardize_words
 
+TAKES_PATHS = True
+
 
 def read(model, config, texts):
     """Words, and after each of them how probable the final answer is, had the question ended there."""

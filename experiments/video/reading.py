@@ -13,6 +13,7 @@ from experiments.common.reading import Reading
 from experiments.common.run_folder import check_labels
 from experiments.video.films import frames_of
 
+TAKES_PATHS = True
 LONGEST = 300  # frames of a film that are shown
 
 
