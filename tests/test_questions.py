@@ -15,14 +15,13 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_gates
-from experiments.common import words
 from experiments.common.errors import InputError
 from experiments.common.fitting import Keeper
 from experiments.inspect import __main__ as inspect
 from experiments.questions import __main__ as questions
 from experiments.questions import data
 from experiments.questions.network import Network
-from experiments.questions.problem import QuestionBatches, accuracies, without_looking
+from experiments.questions.problem import QuestionBatches, accuracies, vectorizer_of, without_looking
 
 ROOT = Path(__file__).parents[1]
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 230)}
@@ -40,7 +39,7 @@ TINY = [
     "--hidden",
     "12",
 ]
-SHORT = ["--epochs", "15", "--patience", "15", "--batch-size", "4", "--learning-rate", "0.02"]
+SHORT = ["--epochs", "10", "--patience", "10", "--batch-size", "4", "--learning-rate", "0.02"]
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +199,7 @@ def assert_refused(capsys, arguments, sentence):
 @pytest.mark.parametrize("fusion", ["product", "concat"])
 def test_looking_once_for_all_questions_is_looking_for_each(corpus, inputs, fusion):
     options = questions.train_parser().parse_args([*TINY, "--inputs", inputs, "--fusion", fusion])
-    vectorizer = words.vectorizer(corpus.train.questions, 100)
+    vectorizer = vectorizer_of(corpus.train.questions, 100)
     network = Network(vectorizer.vocabulary_size(), len(corpus.names), options)
     serving = network.serving(vectorizer, corpus.names)
     batches = QuestionBatches(corpus.test, vectorizer, corpus.names, 5, 0)
@@ -242,7 +241,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(run, folder, tmp_path, mon
 
     def keep_and_stop(self, epoch, logs=None):
         keep(self, epoch, logs)
-        if epoch == 6:
+        if epoch == 4:
             raise KeyboardInterrupt
 
     cut = tmp_path / "cut"
@@ -297,7 +296,8 @@ def test_predict_answers_every_question_about_pictures_of_any_kind(run, tmp_path
         assert questions.main(["predict", str(run), str(tmp_path / name), "What color is it?"]) == 0
         answers.append(capsys.readouterr().out.split("\t")[0])
     assert len(set(answers)) == 1
-    monkeypatch.setattr("sys.stdin", io.StringIO("What color is it?\nis it red?\n"))
+    lines = io.BytesIO(b"What color is it?\nis it red?\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(lines))
     assert questions.main(["predict", str(run), str(tmp_path / "one.png")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("\t")[0] == answers[0]

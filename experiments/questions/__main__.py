@@ -9,6 +9,7 @@ from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, training_parser, whole
 from experiments.common.pictures import add_options, read_picture
 from experiments.common.run_folder import check_labels, load_run
+from experiments.common.texts import input_lines
 from experiments.inspect.look import look
 from experiments.questions import TASK
 from experiments.questions.network import FUSIONS
@@ -24,7 +25,7 @@ def predict(parser, options):
     """Print the answer to every question, and its probability."""
     config, model = load_run(TASK, options.run)
     picture = read_picture(options.image)
-    for question in options.question or map(str.strip, sys.stdin):
+    for question in options.question or input_lines():
         check_words(question, config)
         answered = model({"pictures": picture[None], "questions": [question]})
         probabilities = answered["probabilities"].numpy()[0]

@@ -12,6 +12,7 @@ from experiments.common.errors import InputError
 from experiments.common.metrics import classification
 from experiments.questions import data
 from experiments.questions.network import Network
+from keras_gates.layers.text import standardize_words
 
 EVALUATION_BATCH = 64
 TRACED = 3  # test questions that --trace shows
@@ -30,7 +31,7 @@ def prepare(options):
     corpus = data.load(options.dataset, pictures.size_of(options.size), options.limit)
     if options.trace and not corpus.test.files:
         raise InputError(f"--trace needs pictures in files; those of --dataset {options.dataset} are not.")
-    vectorizer = words.vectorizer(corpus.train.questions, options.vocabulary)
+    vectorizer = vectorizer_of(corpus.train.questions, options.vocabulary)
     names = corpus.names
     batches = {
         name: QuestionBatches(part, vectorizer, names, size, options.seed)
@@ -54,6 +55,13 @@ def prepare(options):
         },
         texts=tuple(traced(corpus.test)),
     )
+
+
+def vectorizer_of(questions, vocabulary):
+    """A `TextVectorization` that knows the words of questions, with or without a question mark."""
+    layer = keras.layers.TextVectorization(max_tokens=vocabulary, standardize=standardize_words, name="words")
+    layer.adapt(tf.data.Dataset.from_tensor_slices(questions).batch(words.BATCH))
+    return layer
 
 
 def traced(part):

@@ -5,11 +5,11 @@ A text is the path of a picture and a question about it, with ": " between them.
 
 import numpy as np
 
+from experiments.common import words
 from experiments.common.errors import InputError
 from experiments.common.pictures import read_picture, resized, size_of
 from experiments.common.reading import Reading
 from experiments.common.run_folder import check_labels
-from keras_gates.layers.text import standardize_words
 
 TAKES_PATHS = True
 
@@ -20,7 +20,7 @@ def read(model, config, texts):
     size = size_of(config["options"]["size"])
     files, questions = zip(*map(file_and_question, texts), strict=True)
     pictures = np.array([resized(read_picture(file), size) for file in files])
-    tokens = [text.decode().split() for text in standardize_words(np.array(questions, object)).numpy()]
+    tokens = words.tokens(model.get_layer("words"), questions)
     if not all(tokens):
         raise InputError(f"There is no word in the question {questions[tokens.index([])]!r}.")
     so_far = [probability_so_far(model, *pair) for pair in zip(pictures, tokens, strict=True)]
@@ -35,8 +35,8 @@ def file_and_question(text):
     return file, question
 
 
-def probability_so_far(model, picture, words):
-    prefixes = [" ".join(words[: number + 1]) for number in range(len(words))]
+def probability_so_far(model, picture, question):
+    prefixes = [" ".join(question[: number + 1]) for number in range(len(question))]
     pictures = np.repeat(picture[None], len(prefixes), axis=0)
     answered = model([pictures, np.array(prefixes, object)], training=False)["probabilities"].numpy()
     return answered[:, answered[-1].argmax()]
