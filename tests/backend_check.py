@@ -86,7 +86,10 @@ def pooling():
     rng = np.random.default_rng(8)
     x, there = rng.normal(size=(3, 5, 4)).astype("float32"), np.arange(5) < np.array([[5], [2], [0]])
     x = np.where(there[..., None], x, np.float32(np.nan))
-    found = {"join": keras_gates.JoinSteps()([x, np.ones((3, 2), "float32")])}
+    found = {
+        "join": keras_gates.JoinSteps()([x, np.ones((3, 2), "float32")]),
+        "each": keras_gates.EachStep(keras.layers.GlobalAveragePooling1D())(np.stack([x, 2 * x], axis=2)),
+    }
     for kind in POOLINGS:
         layer, carried = kind(), {}
         layer.build(x.shape)

@@ -10,7 +10,10 @@ from keras_gates import cell_classes
 
 ROOT = Path(__file__).parents[1]
 # migration.md speaks of models of the reader's, and runtimes.md of a folder exported before.
-PAGES = ["README.md", *(f"docs/{page}.md" for page in ("attention", "cells", "crf", "inside", "writing"))]
+PAGES = [
+    "README.md",
+    *(f"docs/{page}.md" for page in ("attention", "cells", "crf", "inside", "pictures", "writing")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
