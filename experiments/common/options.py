@@ -61,6 +61,11 @@ def positive(text):
     return _number(text, lambda value: 0 < value < float("inf"), "a number above 0")
 
 
+def not_negative(text):
+    """The type of a finite number of at least 0."""
+    return _number(text, lambda value: 0 <= value < float("inf"), "a number of at least 0")
+
+
 def _number(text, accepts, expected):
     try:
         value = float(text)

@@ -100,6 +100,39 @@ def _lower_without_markup(texts):
     return tf.strings.regex_replace(tf.strings.lower(texts, encoding="utf-8"), r"<[^>]*>", " ")
 
 
+@keras.saving.register_keras_serializable(PACKAGE)
+def separate_punctuation(texts):
+    """Texts whose words and punctuation marks have one space between them.
+
+    An apostrophe or a hyphen is part of its word; every other character that is neither a letter nor a
+    number stands alone. For `keras.layers.TextVectorization(standardize=separate_punctuation)`.
+
+    Args:
+        texts: a string tensor of any shape, in UTF-8.
+
+    Returns:
+        A string tensor of the same shape.
+    """
+    import tensorflow as tf
+
+    texts = tf.strings.regex_replace(texts, r"([^\pL\pM\pN\pZ\s'’-])", r" \1 ")
+    return tf.strings.strip(tf.strings.regex_replace(texts, r"[\pZ\s]+", " "))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+def lower(texts):
+    """Lower-case texts, a string tensor in UTF-8; `TextVectorization`'s own "lower" changes ASCII only."""
+    import tensorflow as tf
+
+    return tf.strings.lower(texts, encoding="utf-8")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+def lower_separate_punctuation(texts):
+    """`lower` and `separate_punctuation`."""
+    return separate_punctuation(lower(texts))
+
+
 @register()
 class HashedNGrams(Configured, layers.Layer):
     """From ids `(batch, time)`, a number at each step for the n ids that end there, for an `Embedding`.

@@ -1,0 +1,3 @@
+"""Translation: an encoder–decoder that reads a text in one language and writes it in another."""
+
+TASK = "translation"

@@ -1,0 +1,226 @@
+"""An encoder–decoder that translates: `python -m experiments.translation [train|predict] …`."""
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+
+from experiments.common import training
+from experiments.common.errors import InputError, reason_of
+from experiments.common.options import Parser, command_line, not_negative, training_parser, whole
+from experiments.common.run_folder import check_labels, load_network, read_config
+from experiments.common.texts import decoded
+from experiments.translation import TASK, alignment, trace
+from experiments.translation.network import MEANS
+from experiments.translation.presets import PRESETS, defaults
+from experiments.translation.problem import prepare
+from experiments.translation.tokens import KINDS, SOURCE_LAYER, Side
+from experiments.translation.translator import Translator
+from keras_gates._files import written_whole
+
+LONGEST_TEXT = 1000  # words or characters of a text that is translated
+READ_AT_ONCE = 256  # lines of the standard input
+DRAWN = 4  # texts in a picture
+
+
+def train(parser, options):
+    training.train(TASK, prepare, look, parser, options)
+
+
+def look(run, texts, folder):
+    """Write the gates and alignments of a finished run while it translates some texts: what --trace shows."""
+    trace.write(translator_of(run), texts, folder)
+
+
+def predict(parser, options):
+    """Print the translations of the texts on the command line, or of the lines of the standard input."""
+    translator = translator_of(options.run)
+    if (options.alignment or options.picture) and not translator.attends:
+        raise InputError(f"{options.run} was trained without attention, so it has no alignment to show.")
+    if options.picture and options.picture.suffix not in alignment.SUFFIXES:
+        raise InputError(f"--picture: {options.picture} is not named {' or '.join(alignment.SUFFIXES)}.")
+    drawn = []
+    for texts in batched(numbered_texts(options.text), 1 if sys.stdin.isatty() else READ_AT_ONCE):
+        check_lengths(translator, texts)
+        found = translator.translate(
+            [text for _, text in texts], options.beam, options.length_penalty, options.n_best
+        )
+        for translations in found:
+            show(translations, options)
+        drawn += [best for best, *_ in found if best.pieces][: DRAWN - len(drawn)]
+    if options.picture:
+        if not drawn:
+            raise InputError("There is no alignment to draw: every text is blank.")
+        with written_whole(options.picture, "picture", replace=True) as partial:
+            alignment.draw(drawn, partial)
+
+
+def show(translations, options):
+    for translation in translations:
+        score = f"{translation.score:.4f}\t" if options.scores else ""
+        print(score + translation.text)
+        if options.alignment:
+            print(alignment.terminal(translation))
+    sys.stdout.flush()
+
+
+def numbered_texts(arguments):
+    """Pairs of a number from 1 and a text: the arguments, or the lines of the standard input."""
+    if arguments:
+        return enumerate(arguments, 1)
+    return (
+        (number, decoded(line, f"Line {number}").rstrip("\n"))
+        for number, line in enumerate(sys.stdin.buffer, 1)
+    )
+
+
+def batched(items, size):
+    """Lists of at most so many items, as they come."""
+    items = iter(items)
+    while batch := list(itertools.islice(items, size)):
+        yield batch
+
+
+def check_lengths(translator, texts):
+    for number, text in texts:
+        if len(text) > LONGEST_TEXT and len(translator.source.pieces([text])[0]) > LONGEST_TEXT:
+            raise InputError(
+                f"Text {number} is too long, {len(text):,} characters; at most {LONGEST_TEXT:,} "
+                f"{translator.source.kind} are translated."
+            )
+
+
+def translator_of(run):
+    """The `Translator` of a finished run. Raises `InputError` if there is none, or it is damaged."""
+    config = read_config(run, TASK)
+    model = load_network(run)
+    check_labels(config, model.output_shape[-1])
+    options = config["options"]
+    try:
+        source = model.get_layer(SOURCE_LAYER).get_vocabulary()
+        sides = (
+            Side(options["source_tokens"], options["lower"] != "none", source[2:]),
+            Side(options["target_tokens"], options["lower"] == "both", config["labels"][2:]),
+        )
+        return Translator(model, *sides, int(config["longest"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{run} is not a whole run of experiments.{TASK}: {reason_of(error)}.") from error
+
+
+def train_parser(dataset, preset):
+    """The options of training, with the defaults for a dataset and a preset, or None."""
+    parser = training_parser(
+        TASK,
+        description="Train an encoder–decoder to translate, and write a run folder.",
+        epilog=f"Translate with: python -m experiments.{TASK} predict RUN TEXT; "
+        f"compare what attention adds with: python -m experiments.{TASK} ladder",
+        examples="texts",
+    )
+    task = parser.add_argument_group(TASK)
+    task.add_argument(
+        "--preset", choices=PRESETS, help="other defaults: a larger network that takes longer to train"
+    )
+    task.add_argument(
+        "--dataset",
+        default="cmudict",
+        help="cmudict (English words to their phonemes, nothing to download), ted_hrlr_translate/PAIR (through "
+        "tensorflow-datasets), a file with a text, a tab and its translation in each line, or a folder of "
+        "parallel files such as train.de and train.en, val.* and test*.*, perhaps as .gz; the defaults "
+        "shown here are those for it",
+    )
+    task.add_argument("--from", metavar="LANGUAGE", help="of a folder: the ending of the files to translate")
+    task.add_argument("--to", metavar="LANGUAGE", help="of a folder: the ending of their translations")
+    task.add_argument(
+        "--test",
+        metavar="NAME",
+        help="of a folder: the test to take, such as test_2016; by default the first",
+    )
+    task.add_argument("--source-tokens", choices=KINDS, help="what a text is read as")
+    task.add_argument(
+        "--target-tokens", choices=KINDS, default="words", help="what a translation is written as"
+    )
+    task.add_argument(
+        "--lower", choices=("both", "source", "none"), help="which side is read and written in lower case"
+    )
+    task.add_argument(
+        "--least-count",
+        type=whole(1),
+        help="words and characters that occur less often in training are one, the unknown",
+    )
+    task.add_argument(
+        "--longest", type=whole(1), help="leave pairs with more words or characters out of training"
+    )
+    task.add_argument(
+        "--attention",
+        choices=MEANS,
+        default="general",
+        help="what the decoder sees of the text: none, the states it begins with; context, the last state at "
+        "every step; additive, dot or general, where it attends by scores of that kind",
+    )
+    task.add_argument(
+        "--hard",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="attend to one place at a time",
+    )
+    task.add_argument("--embedding", type=whole(1), help="width of the vector of a word or a character")
+    task.add_argument("--beam", type=whole(1, 100), default=5, help="width of the beam search in the test")
+    task.add_argument(
+        "--length-penalty",
+        type=not_negative,
+        default=0.0,
+        help="exponent of the length that scores are divided by",
+    )
+    parser.set_defaults(**defaults(dataset, preset))
+    return parser
+
+
+def predict_parser():
+    parser = Parser(prog=f"python -m experiments.{TASK} predict", description="Translate texts.")
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "text", nargs="*", metavar="TEXT", help="texts; without any, the lines of the standard input"
+    )
+    parser.add_argument("--beam", type=whole(1, 100), default=5, help="width of the beam search; 1 is greedy")
+    parser.add_argument(
+        "--length-penalty",
+        type=not_negative,
+        default=0.0,
+        help="exponent of the length that scores are divided by",
+    )
+    parser.add_argument(
+        "--n-best", type=whole(1, 100), default=1, help="write so many lines for each text, the best first"
+    )
+    parser.add_argument(
+        "--scores", action="store_true", help="write the score and a tab before each translation"
+    )
+    parser.add_argument("--alignment", action="store_true", help="show where the decoder attended, in shades")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help=f"draw it for the first texts, at most {DRAWN}: a .png or .svg",
+    )
+    return parser
+
+
+def chosen(arguments):
+    """The dataset and the preset on the command line; the latter may be None."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--dataset", nargs="?", default="cmudict")
+    parser.add_argument("--preset", nargs="?")
+    found = parser.parse_known_args(arguments)[0]
+    return found.dataset, found.preset
+
+
+def main(arguments=None):
+    arguments = sys.argv[1:] if arguments is None else arguments
+    commands = {
+        "train": (train_parser(*chosen(arguments)), train),
+        "predict": (predict_parser(), predict),
+    }
+    return command_line(commands, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
