@@ -1,4 +1,4 @@
-"""An encoder–decoder that translates: `python -m experiments.translation [train|predict] …`."""
+"""An encoder–decoder that translates: `python -m experiments.translation [train|predict|ladder] …`."""
 
 import argparse
 import itertools
@@ -10,7 +10,7 @@ from experiments.common.errors import InputError, reason_of
 from experiments.common.options import Parser, command_line, not_negative, training_parser, whole
 from experiments.common.run_folder import check_labels, load_network, read_config
 from experiments.common.texts import decoded
-from experiments.translation import TASK, alignment, trace
+from experiments.translation import TASK, alignment, ladder, trace
 from experiments.translation.network import MEANS
 from experiments.translation.presets import PRESETS, defaults
 from experiments.translation.problem import prepare
@@ -27,8 +27,12 @@ def train(parser, options):
     training.train(TASK, prepare, look, parser, options)
 
 
+def climb(parser, options):
+    ladder.climb(parser, look, options)
+
+
 def look(run, texts, folder):
-    """Write the gates and alignments of a finished run while it translates some texts: what --trace shows."""
+    """Write what a finished run does inside as it translates some texts: what --trace shows."""
     trace.write(translator_of(run), texts, folder)
 
 
@@ -47,21 +51,21 @@ def predict(parser, options):
         )
         for translations in found:
             show(translations, options)
+        sys.stdout.flush()
         drawn += [best for best, *_ in found if best.pieces][: DRAWN - len(drawn)]
     if options.picture:
         if not drawn:
-            raise InputError("There is no alignment to draw: every text is blank.")
+            raise InputError("There is no alignment to draw: nothing was translated.")
         with written_whole(options.picture, "picture", replace=True) as partial:
-            alignment.draw(drawn, partial)
+            alignment.draw(drawn, partial, options.picture.suffix)
 
 
 def show(translations, options):
     for translation in translations:
         score = f"{translation.score:.4f}\t" if options.scores else ""
         print(score + translation.text)
-        if options.alignment:
+        if options.alignment and translation.pieces:
             print(alignment.terminal(translation))
-    sys.stdout.flush()
 
 
 def numbered_texts(arguments):
@@ -69,7 +73,7 @@ def numbered_texts(arguments):
     if arguments:
         return enumerate(arguments, 1)
     return (
-        (number, decoded(line, f"Line {number}").rstrip("\n"))
+        (number, decoded(line, f"Line {number} of the standard input").rstrip("\n"))
         for number, line in enumerate(sys.stdin.buffer, 1)
     )
 
@@ -107,13 +111,14 @@ def translator_of(run):
         raise InputError(f"{run} is not a whole run of experiments.{TASK}: {reason_of(error)}.") from error
 
 
-def train_parser(dataset, preset):
+def train_parser(dataset="cmudict", preset=None):
     """The options of training, with the defaults for a dataset and a preset, or None."""
     parser = training_parser(
         TASK,
         description="Train an encoder–decoder to translate, and write a run folder.",
-        epilog=f"Translate with: python -m experiments.{TASK} predict RUN TEXT; "
-        f"compare what attention adds with: python -m experiments.{TASK} ladder",
+        epilog=f"Translate with: python -m experiments.{TASK} predict RUN TEXT. The same options with "
+        f"python -m experiments.{TASK} ladder train thrice each without attention, with one context for all "
+        "steps and with attention, and print a table.",
         examples="texts",
     )
     task = parser.add_argument_group(TASK)
@@ -123,17 +128,15 @@ def train_parser(dataset, preset):
     task.add_argument(
         "--dataset",
         default="cmudict",
-        help="cmudict (English words to their phonemes, nothing to download), ted_hrlr_translate/PAIR (through "
-        "tensorflow-datasets), a file with a text, a tab and its translation in each line, or a folder of "
-        "parallel files such as train.de and train.en, val.* and test*.*, perhaps as .gz; the defaults "
-        "shown here are those for it",
+        help="cmudict (English words to their phonemes, nothing to download), ted_hrlr_translate/PAIR "
+        "(through tensorflow-datasets), a file with a text, a tab and its translation in each line, or a "
+        "folder of parallel files such as train.de and train.en, val.de and test.de, perhaps as .gz; the "
+        "defaults shown here are those for it",
     )
     task.add_argument("--from", metavar="LANGUAGE", help="of a folder: the ending of the files to translate")
     task.add_argument("--to", metavar="LANGUAGE", help="of a folder: the ending of their translations")
     task.add_argument(
-        "--test",
-        metavar="NAME",
-        help="of a folder: the test to take, such as test_2016; by default the first",
+        "--test", metavar="NAME", help="of a folder: the test, such as test_2016; by default the first"
     )
     task.add_argument("--source-tokens", choices=KINDS, help="what a text is read as")
     task.add_argument(
@@ -154,8 +157,8 @@ def train_parser(dataset, preset):
         "--attention",
         choices=MEANS,
         default="general",
-        help="what the decoder sees of the text: none, the states it begins with; context, the last state at "
-        "every step; additive, dot or general, where it attends by scores of that kind",
+        help="what the decoder sees of the text: none, the states it begins with; context, the last state "
+        "at every step; additive, dot or general, all states, by attention with scores of that kind",
     )
     task.add_argument(
         "--hard",
@@ -164,13 +167,7 @@ def train_parser(dataset, preset):
         help="attend to one place at a time",
     )
     task.add_argument("--embedding", type=whole(1), help="width of the vector of a word or a character")
-    task.add_argument("--beam", type=whole(1, 100), default=5, help="width of the beam search in the test")
-    task.add_argument(
-        "--length-penalty",
-        type=not_negative,
-        default=0.0,
-        help="exponent of the length that scores are divided by",
-    )
+    add_search_options(task)
     parser.set_defaults(**defaults(dataset, preset))
     return parser
 
@@ -179,29 +176,39 @@ def predict_parser():
     parser = Parser(prog=f"python -m experiments.{TASK} predict", description="Translate texts.")
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
     parser.add_argument(
-        "text", nargs="*", metavar="TEXT", help="texts; without any, the lines of the standard input"
+        "text",
+        nargs="*",
+        default=[],
+        metavar="TEXT",
+        help="texts; without any, the lines of the standard input",
     )
-    parser.add_argument("--beam", type=whole(1, 100), default=5, help="width of the beam search; 1 is greedy")
-    parser.add_argument(
-        "--length-penalty",
-        type=not_negative,
-        default=0.0,
-        help="exponent of the length that scores are divided by",
-    )
+    add_search_options(parser)
     parser.add_argument(
         "--n-best", type=whole(1, 100), default=1, help="write so many lines for each text, the best first"
     )
     parser.add_argument(
         "--scores", action="store_true", help="write the score and a tab before each translation"
     )
-    parser.add_argument("--alignment", action="store_true", help="show where the decoder attended, in shades")
+    parser.add_argument("--alignment", action="store_true", help="show in shades where the decoder attended")
     parser.add_argument(
         "--picture",
         type=Path,
         metavar="FILE",
-        help=f"draw it for the first texts, at most {DRAWN}: a .png or .svg",
+        help=f"draw where it attended, for at most {DRAWN} texts: a .png or .svg file",
     )
     return parser
+
+
+def add_search_options(group):
+    group.add_argument(
+        "--beam", type=whole(1, 100), default=5, help="width of the beam search; 1 is the greedy search"
+    )
+    group.add_argument(
+        "--length-penalty",
+        type=not_negative,
+        default=0.0,
+        help="α in the score of the beam search, log p / ((5 + length) / 6)^α",
+    )
 
 
 def chosen(arguments):
@@ -215,9 +222,11 @@ def chosen(arguments):
 
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
+    parser = train_parser(*chosen(arguments))
     commands = {
-        "train": (train_parser(*chosen(arguments)), train),
+        "train": (parser, train),
         "predict": (predict_parser(), predict),
+        "ladder": (parser, climb),
     }
     return command_line(commands, arguments)
 

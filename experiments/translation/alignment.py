@@ -1,6 +1,7 @@
 """Where the decoder attended as it wrote, on the terminal and as a picture."""
 
 import unicodedata
+import warnings
 
 from matplotlib.figure import Figure
 
@@ -9,12 +10,7 @@ SUFFIXES = (".png", ".svg")
 
 
 def terminal(translation):
-    """A line for each piece of the translation, a column for each that was read: darker where it attended more.
-
-    Raises `ValueError` if there is no alignment.
-    """
-    if translation.alignment is None:
-        raise ValueError("The network does not attend.")
+    """A line for each piece written, a column for each one read: darker where it attended more."""
     margin = max(map(width, translation.pieces), default=0)
     lines = [" " * (margin + 1) + " ".join(translation.read)]
     for piece, weights in zip(translation.pieces, translation.alignment, strict=True):
@@ -34,8 +30,8 @@ def width(text):
     )
 
 
-def draw(translations, path):
-    """A picture with the alignment of each translation, as a PNG or an SVG, by the name of the file."""
+def draw(translations, path, suffix=".png"):
+    """A picture with the alignment of each translation, in a format of `SUFFIXES`."""
     sizes = [(len(each.read), len(each.pieces)) for each in translations]
     figure = Figure(
         figsize=(sum(3 + 0.3 * across for across, _ in sizes), 2 + 0.3 * max(down for _, down in sizes)),
@@ -49,7 +45,10 @@ def draw(translations, path):
         axes.set_yticks(range(len(each.pieces)), map(escaped, each.pieces))
         axes.set_xlabel("read")
         axes.set_ylabel("written")
-    figure.savefig(path, dpi=110)
+    with warnings.catch_warnings():
+        # a script that the font lacks is drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.savefig(path, format=suffix[1:], dpi=110)
 
 
 def escaped(text):

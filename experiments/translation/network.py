@@ -24,7 +24,7 @@ class Network:
     def __init__(self, source_size, target_size, options):
         if options.hard and options.attention not in ATTENTIONS:
             raise InputError(
-                f"--hard is for an attention, {', '.join(ATTENTIONS)}; not for --attention {options.attention}."
+                f"--hard is for an attention, {', '.join(ATTENTIONS)}; got --attention {options.attention}."
             )
         self.options = options
         width = options.embedding
@@ -37,12 +37,12 @@ class Network:
         self.logits = keras.layers.Dense(target_size, name="logits")
 
     def on_numbers(self):
-        """The model from `source` (batch, positions) and `said` (batch, time) to logits (batch, time, size)."""
+        """From numbers `source` (batch, positions) and `said` (batch, time) to logits (batch, time, size)."""
         source = keras.Input((None,), dtype="int32", name="source")
         return self._model(source, source)
 
     def on_texts(self, vectorizer):
-        """The model from texts `source` (batch,) and `said` (batch, time) to logits (batch, time, size)."""
+        """From texts `source` (batch,) and numbers `said` (batch, time) to logits (batch, time, size)."""
         source = keras.Input((), dtype="string", name="source")
         return self._model(source, AtLeastOneStep()(vectorizer(source)))
 

@@ -40,7 +40,7 @@ def prepare(options):
     )
     if not train or not validation:
         raise InputError(
-            f"No pair of {options.dataset} has at most --longest {options.longest} on either side."
+            f"--longest {options.longest} leaves no pair of {options.dataset} to train or to validate on."
         )
     network = Network(len(source.names), len(target.names), options)
     longest = max(len(said) for _, said in train)

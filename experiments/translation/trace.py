@@ -1,4 +1,4 @@
-"""What a trained network does inside as it translates some texts: gates, states and alignments, in a folder."""
+"""What a trained network does inside as it translates: gates, states and alignments, in a folder."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from keras_gates._files import written_whole
 
 
 def write(translator, texts, folder):
-    """Write trace.npz, with every gate and state of every recurrent layer, and alignments.png if there are any.
+    """Write trace.npz, with every gate and state of every recurrent layer, and alignments.png.
 
     The decoder hears the translation that the network itself writes.
     """
