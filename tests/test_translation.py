@@ -379,7 +379,7 @@ def test_bleu_and_chrf_are_those_of_sacrebleu_with_several_references():
 def test_a_run_folder_is_whole(run, folder):
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "metrics.json", "history.csv", "translations.tsv", "alignments.png"),
-        *("learning_curve.png", "model.keras", "saved_model", "inspection"),
+        *("learning_curve.png", "model.keras", "saved_model", "inspection", "README.md", "checkpoint.npz"),
     }
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test_bleu"] > 60

@@ -9,7 +9,7 @@ from experiments.common import training
 from experiments.common.errors import InputError, reason_of
 from experiments.common.options import Parser, command_line, not_negative, training_parser, whole
 from experiments.common.run_folder import check_labels, load_network, read_config
-from experiments.common.texts import decoded
+from experiments.common.texts import input_lines
 from experiments.translation import TASK, alignment, ladder, trace
 from experiments.translation.network import MEANS
 from experiments.translation.presets import PRESETS, defaults
@@ -44,7 +44,8 @@ def predict(parser, options):
     if options.picture and options.picture.suffix not in alignment.SUFFIXES:
         raise InputError(f"--picture: {options.picture} is not named {' or '.join(alignment.SUFFIXES)}.")
     drawn = []
-    for texts in batched(numbered_texts(options.text), 1 if sys.stdin.isatty() else READ_AT_ONCE):
+    together = 1 if sys.stdin.isatty() else READ_AT_ONCE
+    for texts in batched(enumerate(options.text or input_lines(), 1), together):
         check_lengths(translator, texts)
         found = translator.translate(
             [text for _, text in texts], options.beam, options.length_penalty, options.n_best
@@ -66,16 +67,6 @@ def show(translations, options):
         print(score + translation.text)
         if options.alignment and translation.pieces:
             print(alignment.terminal(translation))
-
-
-def numbered_texts(arguments):
-    """Pairs of a number from 1 and a text: the arguments, or the lines of the standard input."""
-    if arguments:
-        return enumerate(arguments, 1)
-    return (
-        (number, decoded(line, f"Line {number} of the standard input").rstrip("\n"))
-        for number, line in enumerate(sys.stdin.buffer, 1)
-    )
 
 
 def batched(items, size):

@@ -1,5 +1,6 @@
 """What a decoder gains by seeing more of the text: three networks of a size, each trained thrice."""
 
+import argparse
 import statistics
 from pathlib import Path
 
@@ -44,10 +45,8 @@ def climb(parser, look, options):
                 chosen = parser.parse_args(["--resume", str(run)])
             else:
                 hard = options.hard and rung in ATTENTIONS
-                chosen = parser.parse_args([])
-                vars(chosen).update(
-                    vars(options), attention=rung, hard=hard, seed=seed, out=str(run), resume=None
-                )
+                changed = {"attention": rung, "hard": hard, "seed": seed, "out": str(run)}
+                chosen = argparse.Namespace(**{**vars(options), **changed})
             training.train(TASK, prepare, look, parser, chosen)
     found = table({rung: [read_metrics(run) for run in runs] for rung, runs in rungs.items()})
     with written_whole(folder / "ladder.md", "table", replace=True) as partial:

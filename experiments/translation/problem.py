@@ -65,6 +65,7 @@ def prepare(options):
         },
         texts=tuple(pair.source for pair in corpus.test[:TRACED]),
         files=test.files,
+        notes=(f"Split: {corpus.split}.",),
         write={
             "over": "said",
             "start": START,
