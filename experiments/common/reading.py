@@ -33,12 +33,14 @@ class Reading(NamedTuple):
         number for each step.
     opens_on_swing: whether the page first shows how much each step changes the memory, rather than the unit
         that follows the first labelling.
+    layers: what the names of the layers that run over the steps begin with, where others could have as many.
     """
 
     inputs: np.ndarray | list
     tokens: list
     labels: dict
     opens_on_swing: bool
+    layers: str = ""
 
 
 def reader_of(task):

@@ -63,7 +63,9 @@ def read_and_trace(run, config, texts):
     # A network beside the one over the steps, such as that which spells words, has steps of its own.
     shape = len(texts), max(map(len, reading.tokens))
     return reading, {
-        place: layer for place, layer in trace.items() if next(iter(layer.values())).shape[:2] == shape
+        place: layer
+        for place, layer in trace.items()
+        if place.startswith(reading.layers) and next(iter(layer.values())).shape[:2] == shape
     }
 
 

@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 
 from experiments.common import training
-from experiments.common.errors import InputError, reason_of
+from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, not_negative, training_parser, whole
-from experiments.common.run_folder import check_labels, load_network, read_config
+from experiments.common.run_folder import load_network, read_config
 from experiments.common.texts import input_lines
-from experiments.translation import TASK, alignment, ladder, trace
+from experiments.inspect.look import look
+from experiments.translation import TASK, alignment, ladder
 from experiments.translation.network import MEANS
 from experiments.translation.presets import PRESETS, defaults
 from experiments.translation.problem import prepare
-from experiments.translation.tokens import KINDS, SOURCE_LAYER, Side
-from experiments.translation.translator import Translator
+from experiments.translation.tokens import KINDS
+from experiments.translation.translator import translator_of
 from keras_gates._files import written_whole
 
 LONGEST_TEXT = 1000  # words or characters of a text that is translated
@@ -31,14 +32,10 @@ def climb(parser, options):
     ladder.climb(parser, look, options)
 
 
-def look(run, texts, folder):
-    """Write what a finished run does inside as it translates some texts: what --trace shows."""
-    trace.write(translator_of(run), texts, folder)
-
-
 def predict(parser, options):
     """Print the translations of the texts on the command line, or of the lines of the standard input."""
-    translator = translator_of(options.run)
+    config = read_config(options.run, TASK)
+    translator = translator_of(load_network(options.run), config)
     if (options.alignment or options.picture) and not translator.attends:
         raise InputError(f"{options.run} was trained without attention, so it has no alignment to show.")
     if options.picture and options.picture.suffix not in alignment.SUFFIXES:
@@ -83,23 +80,6 @@ def check_lengths(translator, texts):
                 f"Text {number} is too long, {len(text):,} characters; at most {LONGEST_TEXT:,} "
                 f"{translator.source.kind} are translated."
             )
-
-
-def translator_of(run):
-    """The `Translator` of a finished run. Raises `InputError` if there is none, or it is damaged."""
-    config = read_config(run, TASK)
-    model = load_network(run)
-    check_labels(config, model.output_shape[-1])
-    options = config["options"]
-    try:
-        source = model.get_layer(SOURCE_LAYER).get_vocabulary()
-        sides = (
-            Side(options["source_tokens"], options["lower"] != "none", source[2:]),
-            Side(options["target_tokens"], options["lower"] == "both", config["labels"][2:]),
-        )
-        return Translator(model, *sides, int(config["longest"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{run} is not a whole run of experiments.{TASK}: {reason_of(error)}.") from error
 
 
 def train_parser(dataset="cmudict", preset=None):
