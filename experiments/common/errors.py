@@ -1,5 +1,8 @@
 """Errors that end a command with one sentence instead of a traceback."""
 
+# Begins the message of a run that diverged, by which `experiments.compare` knows one.
+DIVERGED = "The loss was no longer finite"
+
 
 class InputError(ValueError):
     """The user's input cannot be used; the message is one sentence that says which and why."""

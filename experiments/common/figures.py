@@ -7,10 +7,11 @@ READABLE_CELLS = 20  # numbers are written into a confusion matrix of at most th
 
 
 def learning_curve(history, path):
-    """Loss and accuracy of training and validation over the epochs, as a PNG."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    """The loss, and what else was measured in training and validation, over the epochs, as a PNG."""
+    measures = [name for name in history[0] if f"val_{name}" in history[0]]
+    figure = Figure(figsize=(4.5 * len(measures), 3.6), layout="constrained")
     epochs = [row["epoch"] for row in history]
-    for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
         axes.plot(epochs, [row[measure] for row in history], "o-", label="training")
         axes.plot(epochs, [row[f"val_{measure}"] for row in history], "o-", label="validation")
         axes.set(xlabel="epoch", ylabel=measure, xticks=epochs)

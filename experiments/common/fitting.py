@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.common.errors import InputError, reason_of
+from experiments.common.errors import DIVERGED, InputError, reason_of
 
 SCORE = "val_score"  # of an epoch, in the history
 
@@ -26,21 +26,23 @@ def adam(rate, options):
     return keras.optimizers.Adam(rate, clipnorm=options.clip)
 
 
-def compile_model(model, options, steps, optimizer=adam, loss=None, accuracy=None):
-    """Compile for the cross-entropy of logits and whole-number targets.
+def compile_model(model, options, steps, optimizer=adam, loss=None, metrics=None):
+    """Compile, by default for the cross-entropy of logits and whole-number targets.
 
     steps: the number of batches over which the learning rate falls to zero, with `options.decay`.
     optimizer: a function from the learning rate or its schedule, and the options, to the optimizer.
-    loss: another form of the cross-entropy.
-    accuracy: its metric, for a model that does not return logits; its name is "accuracy".
+    loss: another loss.
+    metrics: other measures to follow than the accuracy; () for none but the loss.
     """
+    if metrics is None:
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
     rate = options.learning_rate
     if options.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(
         optimizer=optimizer(rate, options),
         loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=[accuracy or keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        weighted_metrics=list(metrics),
         # XLA would compile every new length of a batch, which takes longer than it saves
         jit_compile=False,
     )
@@ -147,9 +149,7 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["val_loss"]):
             self.folder.remove()  # resuming would fail again in the same way
-            raise InputError(
-                f"The loss was no longer finite in epoch {epoch + 1}, nothing is kept; lower --learning-rate."
-            )
+            raise InputError(f"{DIVERGED} in epoch {epoch + 1}, nothing is kept; lower --learning-rate.")
         measures = {name: float(value) for name, value in logs.items()}
         if self.score is not None:
             measures[SCORE] = self.score(self.network)

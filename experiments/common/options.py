@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 
-import keras_gates
+from experiments.common.cells import cell_name
 from experiments.common.errors import InputError, Terminated, sentence_of
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; the latter two as after SIGINT and SIGTERM
@@ -86,12 +86,18 @@ def training_parser(task, description, epilog=None, both_ways=True, examples="ex
     model = parser.add_argument_group("model")
     model.add_argument(
         "--cell",
-        choices=keras_gates.cell_classes(),
+        type=cell_name,
         default="lstm",
         metavar="CELL",
-        help="short name of the recurrent cell; `python -m keras_gates` lists them",
+        help="short name of the recurrent cell, which `python -m keras_gates` lists; or path.py:Class for a "
+        "cell of your own",
     )
     model.add_argument("--units", type=whole(1), default=64, help="units of each recurrent layer")
+    model.add_argument(
+        "--parameters",
+        type=whole(1),
+        help="as many units instead as give the network at most so many parameters",
+    )
     model.add_argument("--layers", type=whole(1), default=1, help="number of recurrent layers")
     if both_ways:
         model.add_argument(

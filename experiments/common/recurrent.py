@@ -3,6 +3,7 @@
 import keras
 
 import keras_gates
+from experiments.common.cells import plain_name
 
 POOLINGS = ("mean", "max", "attention", "last")
 
@@ -33,12 +34,12 @@ def recurrent_stack(sequence, options, return_sequences=True, residual=False):
     cell_class = keras_gates.cell_classes()[options.cell]
     for level in range(1, options.layers + 1):
         last = level == options.layers
-        name = f"{options.cell}_{level}".replace("-", "_")
+        name = f"{plain_name(options.cell)}_{level}"
         cell = cell_class(options.units)
         if residual:
             cell = keras_gates.ResidualCell(cell, project=sequence.shape[-1] != options.units)
         layer = keras_gates.RNN(cell, return_sequences=return_sequences or not last, name=name)
-        if options.bidirectional:
+        if getattr(options, "bidirectional", False):  # a task may have no such option
             layer = keras.layers.Bidirectional(layer, name=f"both_ways_{level}")
         sequence = layer(keras.layers.Dropout(options.dropout)(sequence))
     return sequence

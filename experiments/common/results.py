@@ -26,6 +26,7 @@ def metrics_of(problem, measures, history, options):
     """The content of metrics.json: the measures of the test part, and how they were obtained."""
     return dict(
         **measures,
+        **({"main_measure": _main_measure(problem.main_measure, measures)} if problem.main_measure else {}),
         parameters=problem.model.count_params(),
         seconds_per_epoch=round(statistics.median(row["seconds"] for row in history), 2),
         epochs=len(history),
@@ -36,6 +37,11 @@ def metrics_of(problem, measures, history, options):
         seed=options.seed,
         versions=versions(),
     )
+
+
+def _main_measure(main, measures):
+    """The main measure: its name, its value, and which of "higher" and "lower" is better."""
+    return {**main._asdict(), "value": measures[main.name]}
 
 
 def write_results(folder, problem, history, metrics, confusion, card):

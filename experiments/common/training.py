@@ -6,12 +6,15 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 
 from experiments.common import results
 from experiments.common.batches import Batches
+from experiments.common.budget import units_within
 from experiments.common.card import model_card
+from experiments.common.cells import plain_name
 from experiments.common.errors import InputError, reason_of, sentence_of
 from experiments.common.fitting import (
     Checkpoint,
@@ -26,6 +29,20 @@ from experiments.common.options import command_of, parse_again
 from experiments.common.run_folder import CHECKPOINT, CONFIG, RunFolder, free_path, read_config
 
 
+class MainMeasure(NamedTuple):
+    """The main measure of a task.
+
+    name: that of a measure in metrics.json.
+    better: "higher" or "lower".
+    """
+
+    name: str
+    better: str
+
+
+ACCURACY = MainMeasure("test_accuracy", "higher")
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """A task made ready for training.
@@ -38,9 +55,10 @@ class Problem:
     facts: entries of config.json about the data: at least `data`, which changes if the data do, and
         `examples`.
     texts: some test texts, which --trace shows.
-    optimizer, loss, accuracy: what `compile_model` takes.
+    optimizer, loss, metrics: what `compile_model` takes.
     score: a function from the network to the measure of the validation part that chooses the best epoch, the
         higher the better; None to choose that of the lowest validation loss.
+    main_measure: that by which runs are compared; None if they cannot be.
     callbacks: those of the task, for `fit`.
     files: a function from the trained network to the files that the run folder has beside those of every
         task: functions `save(path)` by name.
@@ -59,8 +77,9 @@ class Problem:
     texts: tuple = ()
     optimizer: Callable = adam
     loss: keras.Loss | None = None
-    accuracy: keras.Metric | None = None
+    metrics: tuple | None = None
     score: Callable | None = None
+    main_measure: MainMeasure | None = None
     callbacks: tuple = ()
     files: Callable = lambda model: {}
     notes: tuple = ()
@@ -92,7 +111,7 @@ def train(task, prepare, look, parser, options):
 def _open(task, parser, options):
     """Whether a run is new, its folder, and its options."""
     if not options.resume:
-        return True, RunFolder.create(options.out or free_path(f"runs/{task}-{options.cell}")), options
+        return True, RunFolder.create(options.out or free_path(f"runs/{task}-{plain_name(options.cell)}")), options
     given = {name: getattr(options, name) for name in parser.given - {"resume"}}
     if wrong := sorted(given.keys() - {"epochs", "patience", "out"}):
         raise InputError(
@@ -139,6 +158,8 @@ def _options_again(parser, config, changed, folder):
 
 
 def _train(task, prepare, look, parser, options, folder):
+    if options.parameters is not None:
+        options.units = units_within(options, lambda tried: prepare(tried).model.count_params())
     keras.utils.set_random_seed(options.seed)
     problem = prepare(options)
     config = dict(
@@ -160,7 +181,7 @@ def _train(task, prepare, look, parser, options, folder):
         steps=len(problem.train) * options.epochs,
         optimizer=problem.optimizer,
         loss=problem.loss,
-        accuracy=problem.accuracy,
+        metrics=problem.metrics,
     )
     history = fit(problem, options, folder)
     measures, confusion = problem.test(problem.model)

@@ -3,6 +3,7 @@
 import keras
 
 import keras_gates
+from experiments.common.cells import plain_name
 from experiments.common.errors import InputError
 from experiments.language import TASK
 
@@ -41,7 +42,7 @@ class Network:
     def _logits(self, ids, stateful):
         features = self._vectors(ids)
         for level, cell in enumerate(self.cells, 1):
-            name = f"{self.options.cell}_{level}".replace("-", "_")
+            name = f"{plain_name(self.options.cell)}_{level}"
             features = keras.layers.Dropout(self.options.dropout)(features)
             layer = keras_gates.RNN(cell, return_sequences=True, stateful=stateful, name=name)
             features = layer(features)

@@ -37,7 +37,7 @@ def prepare(options):
         validation=TagBatches(validation, EVALUATION_BATCH),
         model=network,
         loss=keras_gates.CRFLoss() if crf else None,
-        accuracy=keras_gates.CRFAccuracy() if crf else None,
+        metrics=(keras_gates.CRFAccuracy(),) if crf else None,
         score=(lambda _: span_f1(asked, validation, corpus.names)) if mark_spans else None,
         serving=lambda model: serving(model, corpus.names, spans),
         test=lambda _: measure(asked, test, corpus),
@@ -49,6 +49,7 @@ def prepare(options):
             "elements": {name: sum(len(tags) for _, tags in part) for name, part in corpus.parts().items()},
         },
         texts=tuple(as_text(elements) for elements, _ in corpus.test[:TRACED]),
+        main_measure=training.ACCURACY,
     )
 
 
