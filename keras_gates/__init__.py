@@ -66,6 +66,7 @@ from keras_gates.layers.by_name import (
 from keras_gates.layers.crf import CRF, CRFAccuracy, CRFDecoder, CRFLoss, CRFMarginals
 from keras_gates.layers.each_step import EachStep
 from keras_gates.layers.joining import JoinSteps
+from keras_gates.layers.mixture_density import MixtureDensity, MixtureDensityLoss
 from keras_gates.layers.pooling import AttentionPooling, MaxPooling, MeanPooling
 from keras_gates.layers.rnn import RNN
 from keras_gates.migration import from_addons, from_keras
@@ -127,6 +128,8 @@ __all__ = [
     "MinLSTMCell",
     "MinimalGated",
     "MinimalGatedCell",
+    "MixtureDensity",
+    "MixtureDensityLoss",
     "NoForgetGateLSTM",
     "NoForgetGateLSTMCell",
     "NoInputActivationLSTM",

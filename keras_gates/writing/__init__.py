@@ -1,5 +1,6 @@
 """Models that write: greedy, drawn or by beam search, in any model that hears what it said."""
 
+from keras_gates.layers.mixture_density import Mixture
 from keras_gates.writing.api import stream, write
 from keras_gates.writing.heads import Bernoulli, Categorical
 from keras_gates.writing.strategies import Beam, Greedy, Sampling
@@ -11,6 +12,7 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "Greedy",
+    "Mixture",
     "Sampling",
     "ScheduledSampling",
     "Written",

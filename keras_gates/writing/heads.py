@@ -8,7 +8,7 @@ A head gives for outputs of shape `(batch, …)`
 - `mode(outputs)`: the most probable value;
 - `log_prob(outputs, value)`: its log probability or log density, shape `(batch,)`.
 
-A layer that has these methods is the head of a model that ends with it.
+A layer that has these methods is the head of a model that ends with it, as `keras_gates.MixtureDensity` is.
 """
 
 from dataclasses import dataclass
