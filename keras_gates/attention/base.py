@@ -1,9 +1,23 @@
 """Attention: a layer that holds a memory and reduces it to one vector for each query."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
 from keras_gates._arguments import Configured, fresh
+
+LARGEST_LOGIT = 16.0
+
+
+def widened(x):
+    """The tensor in float32 or wider: what is a position or an exponent is too coarse in half precision."""
+    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+
+
+def exp_of_logit(x):
+    """exp x, with x clipped to ±16: so that neither it nor products of several overflow in float32."""
+    return ops.exp(ops.clip(x, -LARGEST_LOGIT, LARGEST_LOGIT))
 
 
 class Attention(Configured, keras.layers.Layer):
@@ -14,18 +28,25 @@ class Attention(Configured, keras.layers.Layer):
     `look` in every step.
 
     A subclass implements `look`; `prepare`, if something depends on the memory alone; `build`, if it has
-    weights; and `seen_size`, if the vector that it returns is not as wide as the memory.
+    weights; and `seen_size`, if the vector that it returns is not as wide as the memory. One that goes on
+    from where it looked before has states: it declares `states` and `state_size`, and implements `advance`
+    instead of `look`; so does one that reports something else than an alignment.
 
     Args:
         **kwargs: of `keras.layers.Layer`.
 
     Attributes:
-        memory_shape: the shape of the memory, `(batch, positions, size)`. It must be known when the weights
-            are created: `AttentionRNN` sets it.
+        states: the names of the states that it carries from step to step, which start at zero.
+        state_size: their sizes, a list.
+        memory_shape: the shape of the memory, `(batch, positions, size)`, or that of pictures. It must be
+            known when the weights are created: `AttentionRNN` sets it.
         memory: the memory that it attends to, or None. Zero where the mask is false.
         memory_mask: None, or boolean, shape `(batch, positions)`: false at padding.
         prepared: what `prepare` returned for the memory.
     """
+
+    states: tuple[str, ...] = ()
+    state_size: Sequence[int] = ()
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -86,7 +107,25 @@ class Attention(Configured, keras.layers.Layer):
         Raises:
             ValueError: no memory is set.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `look`.")
+        raise NotImplementedError(f"{type(self).__name__} does not define `look`; see `advance`.")
+
+    def advance(self, query, states, training=False):
+        """Attend to the memory in a step of a sequence.
+
+        Args:
+            query: shape `(batch, size)`.
+            states: the states before the step, a list of tensors.
+            training: whether behaviour that is specific to training applies.
+
+        Returns:
+            The vector that was seen, shape `(batch, seen_size)`; the list of states after the step; and what
+            `keras_gates.trace` reports, a dict of tensors `(batch, …)`: here the `alignment`.
+
+        Raises:
+            ValueError: no memory is set.
+        """
+        seen, alignment = self.look(query, training)
+        return seen, states, {"alignment": alignment}
 
     def check_memory(self):
         if self.memory is None:

@@ -18,8 +18,9 @@ class AttentionCell(WrapperCell):
     """Base of the cells that attend to a memory: the wrapped cell receives the input and an added vector.
 
     The memory and its mask are given for a whole sequence at once, by `keras_gates.AttentionRNN`. A subclass
-    defines the widths of the query and of the added vector, and its step; the gates of the step include
-    `alignment`: the weights of the positions, shape `(batch, positions)`.
+    defines the widths of the query and of the added vector, and its step. The gates of the step include what
+    the attention reports, such as `alignment`, the weights of the positions, shape `(batch, positions)`; the
+    states of the attention follow those of the wrapped cell.
 
     Args:
         cell: the wrapped cell. Its inputs are x and the added vector, concatenated.
@@ -54,6 +55,23 @@ class AttentionCell(WrapperCell):
     def added_size(self):
         """The width of the vector that is concatenated to the input."""
         raise NotImplementedError(f"{type(self).__name__} must define `added_size`.")
+
+    @property
+    def states(self):
+        return (*super().states, *self.attention.states)
+
+    @property
+    def state_size(self):
+        return [*super().state_size, *self.attention.state_size]
+
+    def get_initial_state(self, batch_size=None):
+        own = [ops.zeros((batch_size, size), self.compute_dtype) for size in self.attention.state_size]
+        return [*super().get_initial_state(batch_size), *own]
+
+    def part(self, states):
+        """The states of the wrapped cell, and those of the attention."""
+        end = len(super().state_size)
+        return states[:end], states[end:]
 
     def build(self, input_shape):
         batch, features = input_shape
@@ -102,9 +120,10 @@ class BahdanauCell(AttentionCell):
         return self.attention.seen_size
 
     def call_with_gates(self, inputs, states, training=False):
-        seen, alignment = self.attention.look(states[0], training)
-        output, new_states, gates = super().call_with_gates(self.join(inputs, seen), states, training)
-        return output, new_states, {**gates, "alignment": alignment}
+        states, places = self.part(states)
+        seen, places, looked = self.attention.advance(states[0], places, training)
+        output, states, gates = super().call_with_gates(self.join(inputs, seen), states, training)
+        return output, [*states, *places], {**gates, **looked}
 
 
 @register()
@@ -176,8 +195,78 @@ class LuongCell(AttentionCell):
 
     def call_with_gates(self, inputs, states, training=False):
         *states, a = states
-        output, new_states, gates = super().call_with_gates(self.join(inputs, a), states, training)
-        seen, alignment = self.attention.look(output, training)
+        states, places = self.part(states)
+        output, states, gates = super().call_with_gates(self.join(inputs, a), states, training)
+        seen, places, looked = self.attention.advance(output, places, training)
         seen = ops.cast(seen, output.dtype)
         a = ops.tanh(ops.matmul(ops.concatenate([seen, output], axis=-1), self.attention_kernel))
-        return a, [*new_states, a], {**gates, "alignment": alignment}
+        return a, [*states, *places, a], {**gates, **looked}
+
+
+@register()
+class GravesCell(AttentionCell):
+    r"""A cell that steps with what was seen last, then looks with its new output as the query.
+
+        y, s' = cell([x, a], s)        a' = Σ_j α_j m_j, with the query y
+
+    The output is [y, a'], so that the layers above receive what was seen too; a is an additional state, zero
+    before the first step.
+
+    Args:
+        cell, attention, **kwargs: as in `AttentionCell`. The paper's attention is a `SoftWindow`.
+        seen_size: the width of a: of the memory, for an attention that takes a weighted sum of it. It is
+            asked for since `keras.layers.RNN` must know the sizes of all states before it sees a memory.
+
+    Raises:
+        ValueError: as in `AttentionCell`; or the attention gives vectors of another width.
+    """
+
+    source = "Graves 2013, Generating sequences with recurrent neural networks, §5.1"
+
+    def __init__(
+        self, cell: keras.layers.Layer, attention: Attention | Score, *, seen_size: int, **kwargs: Any
+    ) -> None:
+        super().__init__(cell, attention, **kwargs)
+        self.seen_size = check_size("seen_size", seen_size)
+
+    def build(self, input_shape):
+        if self.attention.seen_size != self.seen_size:
+            raise ValueError(
+                f"`seen_size` of {type(self).__name__} must be {self.attention.seen_size}, the width of what "
+                f"its attention sees; got {self.seen_size}."
+            )
+        super().build(input_shape)
+
+    @property
+    def query_size(self):
+        return super().output_size
+
+    @property
+    def added_size(self):
+        return self.seen_size
+
+    @property
+    def states(self):
+        return (*super().states, "a")
+
+    @property
+    def state_size(self):
+        return [*super().state_size, self.added_size]
+
+    @property
+    def output_size(self):
+        return self.query_size + self.added_size
+
+    def get_initial_state(self, batch_size=None):
+        return [
+            *super().get_initial_state(batch_size),
+            ops.zeros((batch_size, self.added_size), self.compute_dtype),
+        ]
+
+    def call_with_gates(self, inputs, states, training=False):
+        *states, a = states
+        states, places = self.part(states)
+        output, states, gates = super().call_with_gates(self.join(inputs, a), states, training)
+        seen, places, looked = self.attention.advance(output, places, training)
+        a = ops.cast(seen, output.dtype)
+        return ops.concatenate([output, a], axis=-1), [*states, *places, a], {**gates, **looked}

@@ -4,8 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-# What a cell reports besides its gates: candidates, states, outputs, and the alignment of attention.
-NOT_GATES = ("g", "n", "h", "c", "m", "t", "output", "alignment")
+# What a cell reports besides its gates: candidates, states, outputs, and where an attention looks.
+NOT_GATES = (
+    *("g", "n", "h", "c", "m", "t", "a", "canvas", "output", "alignment"),
+    *("kappa", "end", "center", "stride", "variance", "intensity"),
+    *("location", "mean", "log_prob", "baseline", "theta"),
+)
 
 
 class Unit(NamedTuple):

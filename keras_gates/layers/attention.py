@@ -26,7 +26,8 @@ class AttentionRNN(RNN):
 
     Call arguments:
         sequences: shape `(batch, time, features)`.
-        memory: the memory to attend to, shape `(batch, positions, size)`.
+        memory: the memory to attend to, shape `(batch, positions, size)`; for an attention to pictures
+            `(batch, height, width, channels)`.
         initial_state, training: as in `keras.layers.RNN`.
         mask: shape `(batch, time)`, false at padding; by default the mask that the sequences carry.
         memory_mask: shape `(batch, positions)`, false at padding; by default the mask of the memory.
