@@ -77,6 +77,7 @@ from keras_gates.layers.joining import JoinSteps
 from keras_gates.layers.mixture_density import MixtureDensity, MixtureDensityLoss
 from keras_gates.layers.pooling import AttentionPooling, MaxPooling, MeanPooling
 from keras_gates.layers.rnn import RNN
+from keras_gates.layers.spatial_transformer import SpatialTransformer
 from keras_gates.migration import from_addons, from_keras
 from keras_gates.serving.saved_model import export, load
 from keras_gates.writing import Beam, Greedy, Sampling, write
@@ -165,6 +166,7 @@ __all__ = [
     "SimpleRNN",
     "SimpleRNNCell",
     "SoftWindow",
+    "SpatialTransformer",
     "WrapperCell",
     "ZoneoutCell",
     "__version__",
