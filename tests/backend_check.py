@@ -5,8 +5,8 @@
 takes every cell of the table in `laws.py` through a sequence in `keras.layers.RNN` and in `keras_gates.RNN`,
 with given weights, initial states and a mask with holes, and then through one step of `fit`. Outputs, final
 states and the weights after the step (which are the gradients) are written to OUT.npz under the cell's name.
-`test_backends.py` compares them, the outputs of attention, of poolings, of a CRF and of what joins steps, and
-what a model writes.
+`test_backends.py` compares them, the outputs of attention, of poolings, of a CRF, of what joins steps and of
+the parts that look at a position, and what a model writes.
 """
 
 import itertools
@@ -19,6 +19,7 @@ from problem import FEATURES, TIME, named
 
 import keras_gates
 from keras_gates.attention import ATTENTIONS
+from keras_gates.attention.affine import FILL_MODES
 
 MAIN = [row for row in ROWS if row.every_law]
 CELLS = keras_gates.BahdanauCell, keras_gates.LuongCell
@@ -117,6 +118,53 @@ def crf():
     return found | {w.name: keras.ops.convert_to_numpy(w) for w in model.trainable_weights}
 
 
+def positions():
+    """What attends to a position, draws, transforms or gives a mixture: outputs, and weights after a step."""
+    rng = np.random.default_rng(10)
+    x, text = (rng.normal(size=shape).astype("float32") for shape in ((2, 3, 4), (2, 5, 3)))
+    pictures = rng.random((2, 6, 5, 2)).astype("float32")
+    attentions = {
+        "window": (keras_gates.SoftWindow(2), text, 3),
+        "draw": (keras_gates.DrawAttention(3), pictures, 18),
+        "retina": (keras_gates.RetinaAttention(2, 2), pictures, 18),
+        "affine": (keras_gates.AffineAttention((3, 3)), pictures, 18),
+    }
+    layers = {}
+    for name, (attention, memory, size) in attentions.items():
+        cell = keras_gates.GravesCell(keras_gates.GRUCell(4), attention, seen_size=size)
+        # drawing anew in each step, as the retina does in training, needs an unrolled loop on JAX
+        layers[name] = keras_gates.AttentionRNN(cell, return_sequences=True, unroll=name == "retina"), memory
+    canvas = keras_gates.CanvasCell(keras_gates.GRUCell(4), (5, 4, 1), patch=3)
+    layers["canvas"] = keras_gates.RNN(canvas, return_sequences=True), None
+    layers["mixture"] = keras_gates.MixtureDensity(2, 2, covariance="full", pen=True), None
+    found = {}
+    for name, (layer, memory) in layers.items():
+        found |= {f"{name}/{key}": value for key, value in trained_once(layer, x, memory, rng).items()}
+    for mode in FILL_MODES:
+        layer = keras_gates.SpatialTransformer(keras.layers.Flatten(), (4, 3), fill_mode=mode)
+        found |= {f"{mode}/{key}": value for key, value in trained_once(layer, pictures, None, rng).items()}
+    # no two backends draw the same glances
+    return {name: value for name, value in found.items() if not name.startswith("retina/trained")}
+
+
+def trained_once(layer, x, memory, rng):
+    """The outputs of a layer with random weights, and its weights after one step under `fit`."""
+    inputs = [keras.Input(x.shape[1:])]
+    if memory is None:
+        outputs, given = layer(inputs[0]), [x]
+    else:
+        inputs.append(keras.Input(memory.shape[1:]))
+        outputs, given = layer(inputs[0], memory=inputs[1]), [x, memory]
+    model = keras.Model(inputs, outputs)
+    model.set_weights([rng.normal(size=w.shape, scale=0.3) for w in model.get_weights()])
+    found = {"outputs": model.predict(given, verbose=0)}
+    is_mixture = isinstance(layer, keras_gates.MixtureDensity)
+    wanted = np.zeros((*x.shape[:2], 3)) if is_mixture else np.zeros_like(found["outputs"])
+    model.compile(keras.optimizers.SGD(0.1), layer.loss() if is_mixture else "mse")
+    model.fit(given, wanted, verbose=0)
+    return found | {f"trained {k}": weight for k, weight in enumerate(model.get_weights())}
+
+
 def writing():
     """What a decoder that attends writes from prompts of two lengths, and whether it goes on."""
     heard, said = (keras.Input((None,), dtype="int32", name=name) for name in ("heard", "said"))
@@ -162,7 +210,7 @@ def answers():
         for rnn in RNNS:
             found |= {f"{row}/{rnn}/{name}": value for name, value in forward(row, RNNS[rnn]).items()}
         found |= {f"{row}/{name}": value for name, value in after_one_step(row).items()}
-    for what in (attention, pooling, crf, writing):
+    for what in (attention, pooling, crf, positions, writing):
         found |= {f"{what.__name__}/{name}": value for name, value in what().items()}
     return found
 

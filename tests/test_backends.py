@@ -54,6 +54,9 @@ def answers_on(backend, python, folder):
         return dict(arrays)
 
 
+OTHERS = ["attention", "pooling", "crf", "positions", "writing"]
+
+
 def python_with_jax(cache):
     """The interpreter of an environment with JAX and without TensorFlow, made on first use."""
     folder = cache.mkdir(f"jax-keras{keras.__version__}-py{sys.version_info.major}{sys.version_info.minor}")
@@ -100,11 +103,11 @@ def test_layers_start_from_the_weights_of_keras(on_tensorflow):
     assert len(found) == 3 and np.all(found)
 
 
-@pytest.mark.parametrize("row", [*MAIN, "attention", "pooling", "crf", "writing"], ids=str)
+@pytest.mark.parametrize("row", [*MAIN, *OTHERS], ids=str)
 def test_jax_without_tensorflow(row, on_tensorflow, on_jax):
     assert_equal_answers(row, on_tensorflow, on_jax)
 
 
-@pytest.mark.parametrize("row", [*MAIN, "attention", "pooling", "crf", "writing"], ids=str)
+@pytest.mark.parametrize("row", [*MAIN, *OTHERS], ids=str)
 def test_torch_without_tensorflow(row, on_tensorflow, on_torch):
     assert_equal_answers(row, on_tensorflow, on_torch)
