@@ -1,0 +1,3 @@
+"""Small worlds that need memory: adding, copying, timing, counting, grammars, waves."""
+
+TASK = "synthetic"

@@ -1,0 +1,56 @@
+"""A task made ready for training."""
+
+import functools
+import hashlib
+
+import numpy as np
+
+from experiments.common import training
+from experiments.synthetic.measures import TESTED, measure
+from experiments.synthetic.network import answering, answers_of, network
+from experiments.synthetic.picture import save_picture
+from experiments.synthetic.sequences import TEST, TRAIN, VALIDATION, Drawn
+from experiments.synthetic.tasks import TASKS
+
+VALIDATED = 500  # sequences
+TRACED = ("0", "1", "2")  # numbers of test sequences
+
+
+def prepare(options):
+    """The task that `options.dataset` names, and its network."""
+    task = TASKS[options.dataset]
+    rule = task.rule_of(options)
+    draw = functools.partial(task.draw, **rule)
+    sizes = {"train": options.batches * options.batch_size, "validation": VALIDATED, "test": TESTED}
+    sizes = {part: min(size, options.limit or size) for part, size in sizes.items()}
+
+    def stream(part, size):
+        rows = min(options.batch_size, size)
+        return Drawn(draw, part, rows, -(-size // rows), options.seed)
+
+    def test(model):
+        measures = measure(task, rule, answers_of(task, model), sizes["test"])
+        return {**measures, "published": task.published}, None
+
+    model = network(task, options)
+    return training.Problem(
+        train=stream(TRAIN, sizes["train"]),
+        validation=stream(VALIDATION, sizes["validation"]),
+        model=model,
+        serving=functools.partial(answering, task),
+        test=test,
+        labels=task.outputs,
+        facts={"data": _fingerprint(draw), "rule": rule, "examples": sizes},
+        texts=TRACED,
+        loss=task.kind.training_loss(),
+        metrics=(),
+        main_measure=task.main_measure,
+        files=lambda model: {"sequence.png": functools.partial(save_picture, task, rule, model)},
+    )
+
+
+def _fingerprint(draw):
+    """A hash of some test sequences: tells whether two runs draw alike."""
+    return hashlib.sha256(
+        b"".join(map(np.ndarray.tobytes, draw(np.random.default_rng([TEST]), 8)))
+    ).hexdigest()

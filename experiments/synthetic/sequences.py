@@ -1,0 +1,62 @@
+"""Sequences, and the stream of batches in which they are drawn: never the same twice, never stored."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+TRAIN, VALIDATION, TEST, BASELINE = range(4)  # parts; each has its own random numbers
+
+
+class Sequences(NamedTuple):
+    """Some sequences of a task.
+
+    inputs: float32 (sequences, time, features).
+    targets: float32 (sequences, time, outputs).
+    weights: float32 (sequences, time), 1 where an answer counts; 0 elsewhere, as in padding.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+
+
+class Drawn:
+    """Batches of drawn sequences; each follows from the seed, the part, the epoch and its number alone.
+
+    draw: a function from (random generator, number of sequences) to `Sequences`.
+    part: `TRAIN` or `VALIDATION`.
+    """
+
+    def __init__(self, draw, part, batch_size, batches, seed):
+        self.draw, self.part, self.batch_size, self.batches, self.seed = draw, part, batch_size, batches, seed
+
+    def __len__(self):
+        return self.batches
+
+    def epoch(self, number):
+        """The batches of one epoch; it does not depend on earlier ones, so training can start with any."""
+        for batch in range(self.batches):
+            yield self.draw(np.random.default_rng([self.part, self.seed, number, batch]), self.batch_size)
+
+    def endless(self, first_epoch=0):
+        """Epoch after epoch as one endless `tf.data.Dataset`: give `fit` `steps_per_epoch=len(self)`."""
+
+        def stream():
+            number = first_epoch
+            while True:
+                yield from self.epoch(number)
+                number += 1
+
+        return self._dataset(stream, tf.data.INFINITE_CARDINALITY)
+
+    def once(self):
+        """One epoch as a `tf.data.Dataset`, always the same."""
+        return self._dataset(lambda: self.epoch(0), len(self))
+
+    def _dataset(self, stream, cardinality):
+        inputs, targets, _ = next(self.epoch(0))
+        shapes = (None, None, inputs.shape[-1]), (None, None, targets.shape[-1]), (None, None)
+        signature = tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes)
+        dataset = tf.data.Dataset.from_generator(lambda: map(tuple, stream()), output_signature=signature)
+        return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(4)
