@@ -324,7 +324,7 @@ def test_inspect_takes_the_numbers_of_test_sequences(run, tmp_path, capsys):
     assert inspect.main([str(run), "0", "3", "--out", str(out)]) == 0
     assert {"index.html", "text-1.html", "text-2.html"} <= {path.name for path in out.iterdir()}
     assert inspect.main([str(run), "first", "--out", str(tmp_path / "other")]) == 2
-    assert "'first' is not a whole number from 0 to 999" in capsys.readouterr().err
+    assert "'first' is not the number of a test example: expected 0 to 999" in capsys.readouterr().err
 
 
 BAD_INPUT = {

@@ -6,7 +6,7 @@ A text is the number of a test sequence, such as "0".
 import numpy as np
 
 from experiments.common.errors import InputError
-from experiments.common.options import whole
+from experiments.common.numbered import number_of
 from experiments.common.reading import Reading
 from experiments.synthetic.sequences import TEST
 from experiments.synthetic.tasks import TASKS
@@ -19,7 +19,7 @@ def read(model, config, texts):
     task = TASKS.get(config["options"].get("dataset"))
     if task is None or not isinstance(config.get("rule"), dict):
         raise InputError("The config.json of the run names no task of experiments.synthetic.")
-    numbers = [_number(text) for text in texts]
+    numbers = [number_of(text, MOST) for text in texts]
     drawn = task.draw(np.random.default_rng([TEST]), max(numbers) + 1, **config["rule"])
     inputs, targets, weights = (values[numbers] for values in drawn)
     lengths = [np.flatnonzero(row)[-1] + 1 for row in weights]
@@ -38,13 +38,6 @@ def read(model, config, texts):
         for row, length in zip(inputs, lengths, strict=True)
     ]
     return Reading(inputs[:, :longest], tokens, told, opens_on_swing=False)
-
-
-def _number(text):
-    try:
-        return whole(0, MOST - 1)(text.strip())
-    except Exception as error:
-        raise InputError(f"A sequence of experiments.synthetic is named by its number: {error}.") from error
 
 
 def _token(step, features):
