@@ -1,0 +1,3 @@
+"""Polyphonic music: which notes sound in the next frame."""
+
+TASK = "music"
