@@ -1,0 +1,1 @@
+"""Cells on tasks over seeds, in processes of their own, and a report with intervals."""

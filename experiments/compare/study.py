@@ -1,0 +1,86 @@
+"""The trials in Optuna's storage, which outlives any process that is killed.
+
+Each is put into the queue with its task, cell and seed as attributes: a sampler of a grid would give two
+workers the same point. A worker that is dead is known by its heartbeat; its trial goes back to the queue.
+"""
+
+import warnings
+
+from experiments.common.errors import InputError, reason_of
+from experiments.compare.plan import Trial
+
+NAME = "compare"
+MISSED = 3  # heartbeats after which a worker is taken for dead
+PATIENCE = 60  # seconds for which a process waits for another that writes to SQLite
+
+
+def open_study(storage, heartbeat):
+    """The study in a storage, which is made if there is none.
+
+    storage: the address of a database, as SQLAlchemy writes it, such as sqlite:///compare/study.db.
+    heartbeat: seconds between two signs of life of a worker.
+
+    Raises `InputError` if Optuna is not installed or the storage cannot be opened.
+    """
+    optuna = _optuna()
+
+    def back_to_the_queue(study, trial):
+        study.enqueue_trial({}, user_attrs=dict(trial.user_attrs))
+
+    engine = {"connect_args": {"timeout": PATIENCE}} if storage.startswith("sqlite:") else None
+    try:
+        opened = optuna.storages.RDBStorage(
+            storage,
+            engine_kwargs=engine,
+            heartbeat_interval=heartbeat,
+            grace_period=heartbeat and MISSED * heartbeat,
+            heartbeat_stale_trial_callback=back_to_the_queue,
+        )
+        return optuna.create_study(storage=opened, study_name=NAME, load_if_exists=True)
+    except Exception as error:  # whatever SQLAlchemy, its driver or the network may raise
+        raise InputError(f"Cannot open the storage {storage}: {reason_of(error)}.") from error
+
+
+def _optuna():
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError(
+            f"experiments.compare needs Optuna: pip install keras_gates[sweep] ({error})."
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats are
+    return optuna
+
+
+def by_trial(study):
+    """Optuna's trials of each of ours, in their order."""
+    found = {}
+    for kept in study.get_trials(deepcopy=False):
+        if (trial := Trial.of(kept.user_attrs)) is not None:
+            found.setdefault(trial, []).append(kept)
+    return found
+
+
+def finished(kept):
+    """The first finished of Optuna's trials of one of ours, completed or diverged; None if there is none."""
+    return next((each for each in kept if each.state.name in ("COMPLETE", "PRUNED")), None)
+
+
+def is_open(kept):
+    """Whether one of Optuna's trials waits or runs."""
+    return any(each.state.name in ("WAITING", "RUNNING") for each in kept)
+
+
+def enqueue_missing(study, trials):
+    """Put those trials into the queue that are neither finished, running nor in the queue."""
+    known = by_trial(study)
+    for trial in trials:
+        kept = known.get(trial, [])
+        if finished(kept) is None and not is_open(kept):
+            study.enqueue_trial({}, user_attrs=trial._asdict())
+
+
+def revive(study):
+    """Put the trials of dead workers back into the queue."""
+    _optuna().storages.fail_stale_trials(study)

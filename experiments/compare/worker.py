@@ -1,0 +1,139 @@
+"""A worker: it takes trials from the queue, one after the other, until none is left.
+
+A trial trains in a process of its own, which holds the lock of its folder together with the worker. If the
+worker is killed, that process goes on; whoever takes the trial next waits for it and uses its run.
+"""
+
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import experiments
+from experiments.common.errors import DIVERGED
+from experiments.common.run_folder import CONFIG, RunFolder, read_metrics
+from experiments.compare.locks import AGAIN, held
+from experiments.compare.plan import Trial
+from experiments.compare.study import by_trial, is_open, open_study, revive
+
+TRIES = 3  # times that a process of a trial may be killed before the trial has failed
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+class TrialFailed(Exception):
+    """A trial could not be run; the message is the sentence with which it ended."""
+
+
+def work(out, slot, storage, heartbeat):
+    """Work in the folder of a comparison until no trial is open; return at once if the slot is taken."""
+    with held(slot_lock(out, slot), wait=False) as lock:
+        if lock is None:
+            return
+        study = open_study(storage, heartbeat)
+        while True:
+            revive(study)
+            kept = by_trial(study)
+            if not any(map(is_open, kept.values())):
+                return
+            if any(each.state.name == "WAITING" for several in kept.values() for each in several):
+                study.optimize(lambda taken: run(taken, out), n_trials=1, catch=(TrialFailed,))
+            else:  # others run; one of them may come back to the queue
+                time.sleep(AGAIN)
+
+
+def slot_lock(out, slot):
+    return out / "workers" / f"{slot}.lock"
+
+
+def run(taken, out):
+    """Run one of Optuna's trials and return its main measure. Ends as pruned if the run diverged."""
+    import optuna
+
+    trial = Trial.of(taken.user_attrs)
+    if trial is None:  # another worker was faster, and Optuna has made a trial of nothing
+        raise optuna.TrialPruned
+    folder = out / "trials" / trial.name()
+    try:
+        with held(folder.with_name(f"{folder.name}.lock"), wait=True) as lock:
+            metrics = trained(trial, folder, lock)
+        if metrics is None:
+            raise optuna.TrialPruned
+    except TrialFailed as error:
+        taken.set_user_attr("error", str(error))
+        raise
+    taken.set_user_attr("metrics", metrics)
+    return metrics["value"]
+
+
+def trained(trial, folder, lock):
+    """Train a trial unless its run is there; what the report needs of its metrics, or None if it diverged."""
+    for _ in range(TRIES):
+        if folder.exists():
+            return read_result(folder)
+        code, last = process(trial, folder, lock)
+        if DIVERGED in last:
+            return None
+        if code > 0:
+            raise TrialFailed(last or f"exit code {code}")
+    if not folder.exists():
+        raise TrialFailed(f"its process was killed {TRIES} times")
+    return read_result(folder)
+
+
+def read_result(folder):
+    """What the report needs of the metrics of a run; None if its main measure is not finite."""
+    metrics = read_metrics(folder)
+    main = metrics.get("main_measure")
+    if main is None:
+        raise TrialFailed("its metrics.json names no main measure, so its task cannot be compared")
+    if not math.isfinite(main["value"]):
+        return None
+    return {
+        "measure": main["name"],
+        "better": main["better"],
+        "value": main["value"],
+        "parameters": metrics["parameters"],
+        "seconds": round(metrics["seconds_per_epoch"] * metrics["epochs"], 2),
+        "versions": metrics["versions"],
+    }
+
+
+def process(trial, folder, lock):
+    """Train in a process, from the beginning or where it was interrupted: (exit code, last line it wrote)."""
+    partial = RunFolder(folder).partial
+    if (partial / CONFIG).is_file():
+        arguments = [trial.module(), "--resume", str(folder)]
+    else:
+        shutil.rmtree(partial, ignore_errors=True)
+        arguments = trial.arguments(folder)
+    log = folder.with_name(f"{folder.name}.log")
+    with log.open("w", encoding="utf-8") as output:
+        training = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=() if lock is None else (lock,),
+        )
+        try:
+            code = training.wait()
+        except BaseException:
+            training.terminate()
+            training.wait()
+            raise
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return code, lines[-1] if lines else ""
+
+
+def environment():
+    """That of this process; the experiments can be imported, and every trial has one thread.
+
+    So its result does not depend on how many trials run side by side.
+    """
+    root = str(Path(experiments.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
