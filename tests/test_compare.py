@@ -245,7 +245,9 @@ def test_real_cells_on_real_tasks_and_one_that_diverges(tmp_path, monkeypatch, c
     said = capsys.readouterr().out
     assert "4 of 4 done" in said and "2 diverged" in said
     runs = [json.loads(path.read_text()) for path in Path("out/trials").glob("*/metrics.json")]
-    assert len(runs) == 2 and len({run["main_measure"]["value"] for run in runs}) == 1, "MyCell is a simple cell"
+    assert len(runs) == 2 and len({run["main_measure"]["value"] for run in runs}) == 1, (
+        "MyCell is a simple cell"
+    )
     assert [row["outcome"] for row in table(Path("out"))] == ["complete"] * 2 + ["diverged"] * 2
     markdown = Path("out/report.md").read_text()
     assert "| mine.py:MyCell | " in markdown and "parameters=120" in markdown
