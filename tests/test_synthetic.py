@@ -275,8 +275,8 @@ def run(tmp_path_factory):
 
 def test_a_run_folder_is_whole(run):
     assert {path.name for path in run.iterdir()} == {
-        *("config.json", "metrics.json", "history.csv", "learning_curve.png"),
-        *("sequence.png", "model.keras", "saved_model"),
+        *("README.md", "config.json", "metrics.json", "history.csv", "learning_curve.png"),
+        *("sequence.png", "model.keras", "saved_model", "checkpoint.npz"),
     }
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["main_measure"] == {"name": "test_loss", "better": "lower", "value": metrics["test_loss"]}
@@ -324,7 +324,7 @@ def test_inspect_takes_the_numbers_of_test_sequences(run, tmp_path, capsys):
     assert inspect.main([str(run), "0", "3", "--out", str(out)]) == 0
     assert {"index.html", "text-1.html", "text-2.html"} <= {path.name for path in out.iterdir()}
     assert inspect.main([str(run), "first", "--out", str(tmp_path / "other")]) == 2
-    assert "'first' is not the number of a test example: expected 0 to 999" in capsys.readouterr().err
+    assert "'first' is not the number of a test example: expected 0 to 19" in capsys.readouterr().err
 
 
 BAD_INPUT = {

@@ -111,11 +111,8 @@ def train(task, prepare, look, parser, options):
 def _open(task, parser, options):
     """Whether a run is new, its folder, and its options."""
     if not options.resume:
-        return (
-            True,
-            RunFolder.create(options.out or free_path(f"runs/{task}-{plain_name(options.cell)}")),
-            options,
-        )
+        out = options.out or free_path(f"runs/{task}-{plain_name(options.cell)}")
+        return True, RunFolder.create(out), options
     given = {name: getattr(options, name) for name in parser.given - {"resume"}}
     if wrong := sorted(given.keys() - {"epochs", "patience", "out"}):
         raise InputError(

@@ -12,7 +12,7 @@ from experiments.music import data
 from experiments.music.network import FrameLoss, foretelling, independent, network
 from experiments.music.picture import save_picture
 
-TRACED = ("0", "1")  # numbers of test pieces
+TRACED = 2  # test pieces that --trace shows
 EVALUATION_BATCH = 16
 FRAMES = tf.TensorSpec((None, None, data.KEYS), tf.float32)
 SIGNATURE = (FRAMES, FRAMES, tf.TensorSpec((None, None), tf.float32))
@@ -52,7 +52,7 @@ def prepare(options):
             "examples": {name: len(part) for name, part in corpus.parts().items()},
             "frames": {name: sum(map(len, part)) for name, part in corpus.parts().items()},
         },
-        texts=TRACED[: len(corpus.test)],
+        texts=tuple(map(str, range(min(TRACED, len(corpus.test))))),
         loss=FrameLoss(),
         metrics=(),
         main_measure=training.MainMeasure("test_nll", "lower"),

@@ -54,6 +54,7 @@ def prepare(options):
             "words": sorted(vectorizer.get_vocabulary(include_special_tokens=False)),
         },
         texts=tuple(traced(corpus.test)),
+        main_measure=training.ACCURACY,
     )
 
 

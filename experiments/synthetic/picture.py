@@ -1,4 +1,4 @@
-"""What a network does on a test sequence, as a picture."""
+"""What a network does on a sequence that it was not trained on, as a picture."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from keras_gates import introspect
 
 
 def save_picture(task, rule, model, path):
-    """Draw a test sequence: the inputs, the targets, the answers, and the gates and states of a unit."""
+    """Draw a sequence: the inputs, the targets, the answers, and the gates and states of a unit."""
     sequence = task.draw(np.random.default_rng([TEST]), 1, **rule)
     counted = np.flatnonzero(sequence.weights[0])
     length = counted[-1] + 1

@@ -13,7 +13,7 @@ from experiments.synthetic.sequences import TEST, TRAIN, VALIDATION, Drawn
 from experiments.synthetic.tasks import TASKS
 
 VALIDATED = 500  # sequences
-TRACED = ("0", "1", "2")  # numbers of test sequences
+TRACED = 3  # test sequences that --trace shows
 
 
 def prepare(options):
@@ -25,8 +25,11 @@ def prepare(options):
     sizes = {part: min(size, options.limit or size) for part, size in sizes.items()}
 
     def stream(part, size):
+        """Whole batches of at most `size` sequences together."""
         rows = min(options.batch_size, size)
-        return Drawn(draw, part, rows, -(-size // rows), options.seed)
+        return Drawn(draw, part, rows, size // rows, options.seed)
+
+    train, validation = stream(TRAIN, sizes["train"]), stream(VALIDATION, sizes["validation"])
 
     def test(model):
         measures = measure(task, rule, answers_of(task, model), sizes["test"])
@@ -34,14 +37,18 @@ def prepare(options):
 
     model = network(task, options)
     return training.Problem(
-        train=stream(TRAIN, sizes["train"]),
-        validation=stream(VALIDATION, sizes["validation"]),
+        train=train,
+        validation=validation,
         model=model,
         serving=functools.partial(answering, task),
         test=test,
         labels=task.outputs,
-        facts={"data": _fingerprint(draw), "rule": rule, "examples": sizes},
-        texts=TRACED,
+        facts={
+            "data": _fingerprint(draw),
+            "rule": rule,
+            "examples": {"train": train.sequences, "validation": validation.sequences, "test": sizes["test"]},
+        },
+        texts=tuple(map(str, range(min(TRACED, sizes["test"])))),
         loss=task.kind.training_loss(),
         metrics=(),
         main_measure=task.main_measure,

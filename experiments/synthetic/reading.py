@@ -11,16 +11,15 @@ from experiments.common.reading import Reading
 from experiments.synthetic.sequences import TEST
 from experiments.synthetic.tasks import TASKS
 
-MOST = 1000
-
 
 def read(model, config, texts):
     """Test sequences; for each step its inputs and the answers that are right, where answers count."""
     task = TASKS.get(config["options"].get("dataset"))
     if task is None or not isinstance(config.get("rule"), dict):
         raise InputError("The config.json of the run names no task of experiments.synthetic.")
-    numbers = [number_of(text, MOST) for text in texts]
-    drawn = task.draw(np.random.default_rng([TEST]), max(numbers) + 1, **config["rule"])
+    count = config["examples"]["test"]
+    numbers = [number_of(text, count) for text in texts]
+    drawn = task.draw(np.random.default_rng([TEST]), count, **config["rule"])
     inputs, targets, weights = (values[numbers] for values in drawn)
     lengths = [np.flatnonzero(row)[-1] + 1 for row in weights]
     longest = max(lengths)

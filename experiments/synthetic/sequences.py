@@ -34,6 +34,11 @@ class Drawn:
     def __len__(self):
         return self.batches
 
+    @property
+    def sequences(self):
+        """How many sequences an epoch has."""
+        return self.batches * self.batch_size
+
     def epoch(self, number):
         """The batches of one epoch; it does not depend on earlier ones, so training can start with any."""
         for batch in range(self.batches):

@@ -31,4 +31,5 @@ def prepare(options):
             },
         },
         texts=tuple(f"moving_digits:{number}" for number in range(TRACED)),
+        main_measure=training.ACCURACY,
     )
