@@ -131,6 +131,29 @@ def test_a_backbone_of_keras_applications_starts_from_a_file(tmp_path):
     np.testing.assert_allclose(network(picture), expected, atol=1e-4)
 
 
+def test_every_network_of_keras_applications_has_its_scaling():
+    names = [name for name in dir(keras.applications) if name[0].isupper()]
+    assert len(names) > 30
+    for name in names:
+        make, scale = pictures._application(name)
+        assert make is getattr(keras.applications, name)
+        assert scale.__module__ == make.__module__
+
+
+def test_features_are_computed_once_for_pictures_and_weights(tmp_path):
+    network = pictures.encoder(options())
+    some = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), dtype="uint8")
+    first = pictures.features_of(network, some, tmp_path)
+    np.testing.assert_allclose(first, network.predict(some, verbose=0), atol=1e-2)
+    (file,) = tmp_path.iterdir()
+    np.save(file, np.zeros((1, 2, 3), "float16"))
+    assert pictures.features_of(network, some, tmp_path).shape == (1, 2, 3)  # read, not computed
+    pictures.features_of(network, some[:2], tmp_path)
+    network.set_weights([weight + 1 for weight in network.get_weights()])
+    pictures.features_of(network, some, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

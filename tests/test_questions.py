@@ -202,13 +202,29 @@ def test_looking_once_for_all_questions_is_looking_for_each(corpus, inputs, fusi
     vectorizer = vectorizer_of(corpus.train.questions, 100)
     network = Network(vectorizer.vocabulary_size(), len(corpus.names), options)
     serving = network.serving(vectorizer, corpus.names)
-    batches = QuestionBatches(corpus.test, vectorizer, corpus.names, 5, 0)
+    batches = QuestionBatches(corpus.test, corpus.test.pictures, vectorizer, corpus.names, 5, 0)
     at_once = keras.ops.softmax(network.training().predict(batches.once(), verbose=0))
     order = batches.question_order
     pictures = corpus.test.pictures[np.array(corpus.test.about)[order]]
     asked = np.array(corpus.test.questions, object)[order]
     one_by_one = serving([tf.constant(pictures), tf.constant(asked.tolist())])
     np.testing.assert_allclose(at_once, one_by_one["probabilities"], atol=1e-5)
+
+
+def test_features_of_a_frozen_backbone_serve_the_training_and_pictures_the_saved_model(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    backbone = ["--backbone", "MobileNetV3Small", "--frozen", "--size", "32x32"]
+    arguments = ["--dataset", str(folder), *TINY, *backbone, "--epochs", "1", "--limit", "4", "--out", "run"]
+    assert questions.main(arguments) == 0
+    assert len(list((tmp_path / "runs" / "features").glob("*.npy"))) == 3
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    test = data.load(str(folder), (32, 32), limit=4).test
+    served = keras_gates.load(tmp_path / "run" / "saved_model")
+    answered = served({"pictures": test.pictures[test.about], "questions": test.questions})["answers"].numpy()
+    right = np.array([given.decode() for given in answered]) == test.answers
+    assert metrics["test_accuracy"] == pytest.approx(right.mean(), abs=1e-12)
 
 
 # -- runs

@@ -5,8 +5,11 @@ width, and resize them themselves; `resized` does the same before training, so t
 """
 
 import argparse
+import hashlib
+import json
 import re
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,6 +17,7 @@ from keras import ops
 
 from experiments.common.errors import InputError, reason_of
 from experiments.common.options import whole
+from keras_gates._files import written_whole
 
 LARGEST = 1024  # pixels of an edge to which a network may resize pictures
 NO_BACKBONE = "small"
@@ -118,7 +122,7 @@ def add_options(parser, size, filters=16, stages=3):
         "--frozen",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="do not train the encoder of pictures further",
+        help="do not train the backbone further",
     )
 
 
@@ -165,6 +169,33 @@ def grid_of(network):
     return network.get_layer("grid").input.shape[1:3]
 
 
+def features_of(network, pictures, folder="runs/features"):
+    """What an encoder that is not trained gives for pictures, computed once and kept on disk.
+
+    pictures: uint8 (pictures, height, width, 3).
+    folder: where the features are kept, in a file named after a hash of the pictures, the encoder's layers
+        and its weights.
+
+    Returns float16 (pictures, L, D), which is read from the disk where it is used.
+    """
+    path = Path(folder) / f"{_digest(network, pictures)}.npy"
+    if not path.exists():
+        features = network.predict(pictures, batch_size=32, verbose=0)
+        with written_whole(path, "file of features", replace=True) as partial:
+            np.save(partial, features.astype("float16"))
+    try:
+        return np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path} is damaged ({reason_of(error)}); remove it.") from error
+
+
+def _digest(network, pictures):
+    digest = hashlib.sha256(json.dumps([network.to_json(), pictures.shape]).encode())
+    for array in (pictures, *network.get_weights()):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:32]
+
+
 def _small(numbers, options):
     if options.backbone_weights or options.frozen:
         raise InputError(f"--backbone-weights and --frozen need a --backbone other than {NO_BACKBONE}.")
@@ -185,25 +216,22 @@ def _small(numbers, options):
 
 def _backbone(name, weights, size):
     """A network of keras.applications without its top, after its own scaling of pixels."""
-    home = _module_of(name)
+    make, scale = _application(name)
     numbers = keras.Input((*size, 3), name="numbers")
     try:
-        network = getattr(home, name)(include_top=False, weights=weights, input_shape=(*size, 3))
-    except Exception as error:  # a file that is no archive, of another network, a size too small, no network
+        network = make(include_top=False, weights=weights, input_shape=(*size, 3))
+    except Exception as error:  # no archive, another network's weights, too small a size, …
         raise InputError(
             f"Cannot make --backbone {name} of size {size[0]}x{size[1]}"
             f"{f' with the weights {weights}' if weights else ''}: {reason_of(error)}."
         ) from error
-    return keras.Model(numbers, network(home.preprocess_input(numbers)), name="backbone")
+    return keras.Model(numbers, network(scale(numbers)), name="backbone")
 
 
-def _module_of(name):
-    """The module of keras.applications that a network comes from, with the `preprocess_input` for it."""
-    for module in vars(keras.applications).values():
-        if (
-            hasattr(module, "preprocess_input")
-            and callable(getattr(module, name, None))
-            and name[:1].isupper()  # a network, not another function of the module
-        ):
-            return module
-    raise InputError(f"--backbone {name} is neither {NO_BACKBONE} nor a network of keras.applications.")
+def _application(name):
+    """The function that makes a network of keras.applications, and the one that scales pixels for it."""
+    make = getattr(keras.applications, name, None)
+    if not callable(make):
+        raise InputError(f"--backbone {name} is neither {NO_BACKBONE} nor a network of keras.applications.")
+    home = make.__module__.rpartition(".")[2]
+    return make, getattr(keras.applications, home).preprocess_input

@@ -19,8 +19,9 @@ class Network:
     """
 
     def __init__(self, vocabulary, answers, options):
-        self.given = options.inputs
-        self.looking = _looking(options)
+        self.given, self.frozen = options.inputs, options.frozen
+        self.encoder = pictures.encoder(options)
+        self.looking = _looking(self.encoder.output_shape[1:], options)
         self.reading = _reading(vocabulary, options)
         vectors = [keras.Input((options.units,)) for _ in range(2 if self.given == "both" else 1)]
         fused = FUSIONS[options.fusion]()(vectors) if len(vectors) > 1 else vectors[0]
@@ -31,12 +32,18 @@ class Network:
     def training(self):
         """From pictures, word ids (questions, time) and the picture of each question, to logits.
 
-        Every picture is looked at once, however many questions there are about it.
+        Every picture is looked at once, however many questions there are about it. With a frozen encoder the
+        model takes the features of pictures, as `encoder` gives them, instead of pictures.
         """
-        seen = keras.Input((None, None, 3), dtype="uint8", name="pictures")
+        if self.frozen:
+            seen = keras.Input(self.encoder.output_shape[1:], name="features")
+            features = seen
+        else:
+            seen = keras.Input((None, None, 3), dtype="uint8", name="pictures")
+            features = self.encoder(seen)
         ids = keras.Input((None,), dtype="int32", name="ids")
         about = keras.Input((), dtype="int32", name="about")
-        logits = self._logits(lambda: ops.take(self.looking(seen), about, axis=0), ids)
+        logits = self._logits(lambda: ops.take(self.looking(features), about, axis=0), ids)
         return keras.Model([seen, ids, about], logits, name=TASK)
 
     def serving(self, vectorizer, names):
@@ -44,7 +51,7 @@ class Network:
         seen = keras.Input((None, None, 3), dtype="uint8", name="pictures")
         questions = keras.Input((), dtype="string", name="questions")
         ids = AtLeastOneStep(name="at_least_one_step")(vectorizer(questions))
-        logits = self._logits(lambda: self.looking(seen), ids)
+        logits = self._logits(lambda: self.looking(self.encoder(seen)), ids)
         answer = {
             "answers": TagNames(names, name="answers")(logits),
             "probabilities": keras.layers.Softmax(name="probabilities")(logits),
@@ -58,12 +65,12 @@ class Network:
         return self.answering(vectors)
 
 
-def _looking(options):
-    """Pictures -> vectors (pictures, units): the strongest features, wherever they are."""
-    encoder = pictures.encoder(options)
-    features = keras.layers.GlobalMaxPooling1D()(encoder.output)
+def _looking(shape, options):
+    """Features (pictures, L, D) -> vectors (pictures, units) of the strongest, wherever they are."""
+    features = keras.Input(shape)
+    strongest = keras.layers.GlobalMaxPooling1D()(features)
     return keras.Model(
-        encoder.input, keras.layers.Dense(options.units, activation="tanh")(features), name="looking"
+        features, keras.layers.Dense(options.units, activation="tanh")(strongest), name="looking"
     )
 
 

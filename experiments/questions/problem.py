@@ -16,14 +16,6 @@ from keras_gates.layers.text import standardize_words
 
 EVALUATION_BATCH = 64
 TRACED = 3  # test questions that --trace shows
-SIGNATURE = (
-    (
-        tf.TensorSpec((None, None, None, 3), tf.uint8),
-        tf.TensorSpec((None, None), tf.int32),
-        tf.TensorSpec((None,), tf.int32),
-    ),
-    tf.TensorSpec((None,), tf.int32),
-)
 
 
 def prepare(options):
@@ -33,13 +25,12 @@ def prepare(options):
         raise InputError(f"--trace needs pictures in files; those of --dataset {options.dataset} are not.")
     vectorizer = vectorizer_of(corpus.train.questions, options.vocabulary)
     names = corpus.names
-    batches = {
-        name: QuestionBatches(part, vectorizer, names, size, options.seed)
-        for (name, part), size in zip(
-            corpus.parts().items(), (options.batch_size, EVALUATION_BATCH, EVALUATION_BATCH), strict=True
-        )
-    }
     network = Network(vectorizer.vocabulary_size(), len(names), options)
+    sizes = {"train": options.batch_size, "validation": EVALUATION_BATCH, "test": EVALUATION_BATCH}
+    batches = {}
+    for name, part in corpus.parts().items():
+        seen = pictures.features_of(network.encoder, part.pictures) if options.frozen else part.pictures
+        batches[name] = QuestionBatches(part, seen, vectorizer, names, sizes[name], options.seed)
     return training.Problem(
         train=batches["train"],
         validation=batches["validation"],
@@ -74,11 +65,13 @@ def traced(part):
 class QuestionBatches(Batches):
     """Batches of pictures, each with all questions about it.
 
-    They hold the pictures, the word ids of the questions, the picture of each question by its place in the
-    batch, and the answers as numbers.
+    seen: the pictures of the part, or their features.
+
+    A batch holds what is seen, the word ids of the questions, the picture of each question by its place in
+    the batch, and the answers as numbers.
     """
 
-    def __init__(self, part, vectorizer, names, batch_size, seed):
+    def __init__(self, part, seen, vectorizer, names, batch_size, seed):
         self.asked = part.of_each_picture()
         ids = words.numbers(vectorizer, part.questions, None)
         number = {name: at for at, name in enumerate(names)}
@@ -87,9 +80,12 @@ class QuestionBatches(Batches):
         def collate(indices):
             chosen = np.concatenate([self.asked[index] for index in indices])
             about = np.repeat(np.arange(len(indices), dtype="int32"), [len(self.asked[i]) for i in indices])
-            return (part.pictures[indices], pad([ids[at] for at in chosen]), about), answers[chosen]
+            return (seen[indices], pad([ids[at] for at in chosen]), about), answers[chosen]
 
-        super().__init__([len(asked) for asked in self.asked], collate, SIGNATURE, batch_size, seed)
+        numbers = tf.TensorSpec((None,), tf.int32)
+        first = tf.TensorSpec((None, *seen.shape[1:]), seen.dtype)
+        signature = (first, tf.TensorSpec((None, None), tf.int32), numbers), numbers
+        super().__init__([len(asked) for asked in self.asked], collate, signature, batch_size, seed)
 
     @property
     def question_order(self):
