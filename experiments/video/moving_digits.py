@@ -21,7 +21,7 @@ BAR = (22, 42)  # columns of the bar, wider than a digit
 BAR_COLOUR, FLASH = (70, 70, 140), (255, 220, 0)
 LABELS = tuple("0123456789")
 EXCHANGES = 2  # at most
-CLIPS = {"train": 3000, "validation": 150, "test": 500}
+CLIPS = {"train": 1500, "validation": 150, "test": 500}
 PARTS = ("train", "validation", "test")
 
 
