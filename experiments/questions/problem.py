@@ -124,10 +124,8 @@ def accuracies(what, true, answered, names):
 
 def without_looking(corpus):
     """For each test question the most frequent answer to it in training, or to any where it is new."""
-    answers, of_question = (
-        collections.Counter(corpus.train.answers),
-        collections.defaultdict(collections.Counter),
-    )
+    answers = collections.Counter(corpus.train.answers)
+    of_question = collections.defaultdict(collections.Counter)
     for question, answer in zip(corpus.train.questions, corpus.train.answers, strict=True):
         of_question[question][answer] += 1
     return [of_question.get(question, answers).most_common(1)[0][0] for question in corpus.test.questions]
