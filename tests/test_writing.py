@@ -50,7 +50,7 @@ def ending(x, **options):
     return keras.layers.Dense(CLASSES, **options)(x)
 
 
-# -- models: each with the arrays of its context, a row for each prompt
+# -- models: each with the arrays of its context, a row for each prompt; shared, but by tests that change one
 
 PROMPTS = [[1], [1, 3, 4, 5], [1, 5]]
 HEARD = np.array([[1, 4, 3, 5, 2], [3, 2, 0, 0, 0], [5, 4, 1, 0, 0]], "int32")
@@ -81,14 +81,17 @@ def attending(cell):
     return randomized(keras.Model([heard, said], ending(x))), {"heard": HEARD}
 
 
+@functools.cache
 def bahdanau():
     return attending(keras_gates.BahdanauCell(keras_gates.GRUCell(4)))
 
 
+@functools.cache
 def luong():
     return attending(keras_gates.LuongCell(keras_gates.LSTMCell(4)))
 
 
+@functools.cache
 def stack():
     """Residual cells, one of which attends, over another layer; the first state is the encoder's last."""
     heard, memory = encoded()
@@ -105,6 +108,7 @@ def stack():
     return randomized(keras.Model([heard, said], ending(x, activation="softmax"))), {"heard": HEARD}
 
 
+@functools.cache
 def tutorial():
     """The model of Keras' own tutorial: letters as one-hot vectors, and the last state handed on."""
     heard = keras.Input((None, CLASSES), name="heard")
@@ -115,6 +119,7 @@ def tutorial():
     return randomized(model), {"heard": np.eye(CLASSES, dtype="float32")[HEARD]}
 
 
+@functools.cache
 def picture():
     """A vector that says where the states start; the model ends with an operation."""
     vector = keras.Input((5,), name="picture")
@@ -131,6 +136,16 @@ MODELS = bahdanau, luong, stack, tutorial, picture
 # -- the reference
 
 
+@functools.lru_cache(maxsize=4)
+def compiled(model):
+    specs = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
+
+    def whole(*inputs):
+        return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+
+    return tf.function(whole, specs, autograph=False).get_concrete_function()
+
+
 class Slow:
     """log p of what comes next in one row, from the whole model on the whole prefix."""
 
@@ -138,12 +153,7 @@ class Slow:
         self.one_hot = len(model.inputs[-1].shape) == 3
         self.context = [values[row : row + 1] for values in (context or {}).values()]
         self.known = {}
-        specs = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
-
-        def whole(*inputs):
-            return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
-
-        self.whole = tf.function(whole, specs, autograph=False).get_concrete_function()
+        self.whole = compiled(model)
 
     def __call__(self, prefix):
         if tuple(prefix) not in self.known:
@@ -176,13 +186,15 @@ def assert_as_slow(row, slow):
 
 
 def check_against_reference(model, context, hows):
+    """Each strategy goes on from the same state, after the prompts."""
     slow = [Slow(model, context, row) for row in range(len(PROMPTS))]
+    slow = slow if context else slow[:1] * len(PROMPTS)
+    opened = opened_to_write(model, "said")
+    state = Hand(opened, how=hows[0]).begin(context, PROMPTS, None)
     for how in hows:
-        written = keras_gates.write(
-            model, over="said", context=context, prompt=PROMPTS, stop=STOP, length=LENGTH, how=how
-        )
+        written = Hand(opened, how=how, stop=[STOP]).write(state, LENGTH, how)
         for one, prompt, row in zip(slow, PROMPTS, rows_of(written), strict=True):
-            if how == "greedy":
+            if how == keras_gates.Greedy():
                 assert_as_slow(row, reference.greedy(one, prompt, [STOP], LENGTH))
                 continue
             best = reference.beam(one, prompt, [STOP], LENGTH, how.width, how.length_penalty)
@@ -196,17 +208,17 @@ def check_against_reference(model, context, hows):
 def test_every_cell_writes_as_the_reference(name, uncompiled):
     cell = keras_gates.cell_classes()[name](4)
     model, _ = language_model(keras_gates.RNN(cell, return_sequences=True))
-    check_against_reference(model, None, ["greedy", *BEAMS])
+    check_against_reference(model, None, [keras_gates.Greedy(), *BEAMS])
 
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_every_kind_of_model_writes_as_the_reference(kind, uncompiled):
-    check_against_reference(*kind(), ["greedy", *BEAMS])
+    check_against_reference(*kind(), [keras_gates.Greedy(), *BEAMS])
 
 
 @pytest.mark.parametrize("kind", [language_model, bahdanau])
 def test_what_is_compiled_writes_the_same(kind):
-    check_against_reference(*kind(), ["greedy", keras_gates.Beam(3, 0.6, n_best=3)])
+    check_against_reference(*kind(), [keras_gates.Greedy(), keras_gates.Beam(3, 0.6, n_best=3)])
 
 
 @pytest.mark.parametrize(("number", "k"), [(1, 1), (6, 1), (7, 3), (60, 10), (61, 5), (500, 5), (12, 12)])
@@ -228,20 +240,17 @@ def test_alignments_are_those_of_the_whole_model_on_what_was_written(kind, how, 
     written = keras_gates.write(
         model, over="said", context=context, prompt=PROMPTS, stop=STOP, length=LENGTH, how=how
     )
-    (place,) = written.alignments
-    for k, prompt in enumerate(PROMPTS):
-        for tokens, n, found in zip(
-            np.reshape(written.tokens[k], (-1, written.tokens.shape[-1])),
-            np.reshape(written.lengths[k], -1),
-            np.reshape(written.alignments[place][k], (-1, *written.alignments[place].shape[-2:])),
-            strict=True,
-        ):
-            said = np.array([[*prompt, *tokens[:n]]])
-            gates = keras_gates.trace(model, {"heard": HEARD[k : k + 1], "said": said})
-            gates = gates[place]
-            chosen = gates["alignment"][0, len(prompt) - 1 :][:n]
-            np.testing.assert_allclose(found[:n], chosen, rtol=0, atol=1e-5)
-            assert not found[n:].any()
+    ((place, alignments),) = written.alignments.items()
+    texts = np.reshape(written.tokens, (-1, written.tokens.shape[-1]))
+    alignments = np.reshape(alignments, (len(texts), *alignments.shape[-2:]))
+    each = len(texts) // len(PROMPTS)
+    prompts = [prompt for prompt in PROMPTS for _ in range(each)]
+    said = keras.utils.pad_sequences([[*p, *t] for p, t in zip(prompts, texts, strict=True)], padding="post")
+    gates = keras_gates.trace(model, {"heard": np.repeat(HEARD, each, axis=0), "said": said})[place]
+    for k, n in enumerate(written.lengths.ravel()):
+        chosen = gates["alignment"][k, len(prompts[k]) - 1 :][:n]
+        np.testing.assert_allclose(alignments[k, :n], chosen, rtol=0, atol=1e-5)
+        assert not alignments[k, n:].any()
 
 
 # -- sampling
@@ -431,7 +440,7 @@ def test_a_layer_that_says_how_a_value_is_drawn_is_the_head():
 
 @pytest.mark.parametrize("how", ["greedy", keras_gates.Sampling(seed=2)], ids=str)
 def test_ten_and_ten_more_are_twenty(how):
-    model, context = bahdanau_and_its_context()
+    model, context = bahdanau()
     given = {"over": "said", "stop": STOP, "how": how}
     whole = keras_gates.write(model, context=context, prompt=PROMPTS, length=20, **given)
     first = keras_gates.write(model, context=context, prompt=PROMPTS, length=10, **given)
@@ -442,11 +451,6 @@ def test_ten_and_ten_more_are_twenty(how):
         np.testing.assert_array_equal(tokens, whole.tokens[k, : whole.lengths[k]])
     np.testing.assert_allclose(first.scores + more.scores, whole.scores, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(more.stopped, whole.stopped)
-
-
-@functools.cache
-def bahdanau_and_its_context():
-    return bahdanau()
 
 
 def test_a_row_that_has_stopped_goes_on_if_it_is_told_more():
@@ -466,7 +470,7 @@ def test_a_row_that_has_stopped_goes_on_if_it_is_told_more():
 
 
 def test_a_stream_yields_what_write_gives():
-    model, context = bahdanau_and_its_context()
+    model, context = bahdanau()
     given = {"over": "said", "context": context, "prompt": PROMPTS, "stop": STOP, "length": 20}
     how = keras_gates.Sampling(seed=4)
     whole = keras_gates.write(model, how=how, **given)
@@ -484,7 +488,7 @@ def test_a_stream_yields_what_write_gives():
 
 
 def test_other_prompts_batches_and_lengths_do_not_compile_anew():
-    model, _ = bahdanau()
+    model, _ = bahdanau.__wrapped__()
     calls = []
     model.get_layer("decoder").cell.attention.look = counted(
         model.get_layer("decoder").cell.attention.look, calls
@@ -627,7 +631,7 @@ def test_what_is_wrong_is_said_in_a_sentence():
 
 
 def test_a_context_may_be_a_tensor_or_lists():
-    model, context = bahdanau_and_its_context()
+    model, context = bahdanau()
     given = {"model": model, "over": "said", "prompt": [[1]] * 3, "length": 4}
     texts = [
         keras_gates.write(context=context, **given).tokens.tolist()
@@ -637,7 +641,7 @@ def test_a_context_may_be_a_tensor_or_lists():
 
 
 def test_a_wrong_context_is_said_in_a_sentence():
-    model, context = bahdanau_and_its_context()
+    model, context = bahdanau()
     given = {"model": model, "over": "said", "prompt": [[1]] * 3}
     refused("`context` must have the names 'heard'; got none", **given)
     refused("`context` must have the names 'heard'; got 'said'", context={"said": HEARD}, **given)
@@ -728,7 +732,7 @@ def scheduled(model, probability, rate=0.1):
 
 @pytest.mark.parametrize("kind", [bahdanau, tutorial])
 def test_with_scheduled_sampling_a_model_hears_what_it_says_itself(kind):
-    model, context = kind()
+    model, context = kind.__wrapped__()
     model, inputs = sharpened(model), list(context.values())
     given = np.random.default_rng(2).integers(1, CLASSES, (3, 60))
 
@@ -751,7 +755,7 @@ def test_with_scheduled_sampling_a_model_hears_what_it_says_itself(kind):
 
 
 def test_scheduled_sampling_trains_on_what_was_heard_and_its_probability_may_grow():
-    model, context = bahdanau()
+    model, context = bahdanau.__wrapped__()
     heard, said, weights = writing.teacher_forcing([[4, 5, 2], [3, 2], [5, 5, 2]], start=1)
     inputs = {**context, "said": heard}
     training = scheduled(sharpened(model), lambda batches: ops.minimum(batches, 1), rate=0.0)
