@@ -429,6 +429,24 @@ def test_unknown_characters_are_heard_and_shown(run, capsys, tmp_path):
     assert max(lines[1:], key=lambda line: line[1])[0] in ("猫", " ")
 
 
+@pytest.mark.parametrize("kind", tokens.KINDS)
+def test_a_text_of_another_script_is_all_unknown_and_scored_as_such(kind, run, words_run, capsys, tmp_path):
+    run, hangul = words_run if kind == "words" else run, tmp_path / "hangul.txt"
+    hangul.write_text("나는간다," * 300, encoding="utf-8")  # longer than what is read at a time
+    assert language.main(["score", str(run), str(hangul)]) == 0
+    printed = capsys.readouterr()
+    found = [json.loads(line) for line in printed.out.splitlines()]
+    assert "".join(token for token, _ in found) == hangul.read_text(encoding="utf-8")
+    bits = [bits for _, bits in found[1:]]
+    model = keras.saving.load_model(run / "model.keras")
+    unknown = np.full((1, len(found)), tokens.UNKNOWN)
+    assert model.get_layer(kind)([hangul.read_text(encoding="utf-8")]).numpy().tolist() == unknown.tolist()
+    assert np.isfinite(bits).all()
+    probabilities = model.predict(tf.constant(["猫" * 5 if kind == "characters" else "猫," * 5]), verbose=0)
+    first = -np.log2(probabilities[0, :4, tokens.UNKNOWN])
+    np.testing.assert_allclose(bits[:4], first, rtol=1e-3)
+
+
 def test_an_unknown_word_is_never_written(words_run, capsys):
     model = keras.saving.load_model(words_run / "model.keras")
     unknown = model.predict(tf.constant(["the cat sat on mat"]), verbose=0)[0, -1, tokens.UNKNOWN]
@@ -531,9 +549,21 @@ def test_labels_of_python_and_of_other_text():
     assert inside["bracket depth"] == "(x)[x]"
     assert inside["indentation depth"] == "".join(code.splitlines(keepends=True)[1:])
     other = 'He said "no (way" (once\n'
-    assert "".join(c for c, on in zip(other, reading.quotes(other), strict=True) if on) == '"no (way"'
+    quoted, comment = reading.quotes_and_comments(other)
+    assert "".join(c for c, on in zip(other, quoted, strict=True) if on) == '"no (way"'
+    assert not comment.any()
     assert reading.bracket_depth("((a)b)))c", [False] * 9).tolist() == [1, 2, 2, 2, 1, 1, 0, 0, 0]
     assert reading.indentation("\ta\n  b\nc").tolist() == [8, 8, 8, 2, 2, 2, 2, 0]
+
+
+def test_labels_of_what_looks_like_python_and_is_not():
+    code = 'def f((:\n    x = \'a # b\' + "c  # it\'s\n      """two\n lines""" `q` x\'\'\n   )] don\'t\n'
+    of = reading._labels(code)
+    inside = {what: "".join(c for c, on in zip(code, rows, strict=True) if on) for what, rows in of.items()}
+    assert inside["inside quotes"] == '\'a # b\'"""two\n lines"""`q`\'\''
+    assert inside["inside a comment"] == "# it's"
+    assert of["bracket depth"].max() == 2
+    assert not of["bracket depth"][-4:].any()
 
 
 @pytest.mark.parametrize("kind", tokens.KINDS)
@@ -566,7 +596,13 @@ def test_bad_input_ends_with_one_sentence(run, tmp_path, capsys):
     assert "unrecognized" in fails(capsys, "--bidirectional", "--out", out)
     assert not list(tmp_path.glob("run*"))
     assert "prompt is empty" in fails(capsys, "write", run, "")
+    assert "prompt is not UTF-8" in fails(capsys, "write", run, os.fsdecode(b"caf\xe9"))
     assert "at least 2" in fails(capsys, "score", run, one)
+    one.write_text("\n")
+    assert "has 1 characters; at least 2" in fails(capsys, "score", run, one)
+    assert "has 0 characters; at least 2" in fails(capsys, "score", run, empty)
+    one.write_text("unbroken" * 20)
+    assert "has 1 words; at least 2" in fails(capsys, "--dataset", one, "--tokens", "words", "--out", out)
     assert "not UTF-8" in fails(capsys, "score", run, latin)
     assert "not a finished run" in fails(capsys, "write", tmp_path / "nowhere", "a")
 

@@ -1,6 +1,7 @@
 """A language model of characters or words: `python -m experiments.language [train|write|score] …`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -23,15 +24,17 @@ def train(parser, options):
 
 def write(parser, options):
     """Print the prompt and what the model writes after it, token by token."""
-    if not options.prompt:
+    # as in the texts that were learnt: UTF-8, with "\n" at the ends of lines
+    prompt = decoded(os.fsencode(options.prompt), "The prompt")
+    if not prompt:
         raise InputError("The prompt is empty.")
     config = read_config(options.run, TASK)
     model = load_network(options.run)
     check_labels(config, model.output_shape[-1])
     how = keras_gates.Sampling(options.temperature, options.top_k, options.top_p, options.seed)
-    print(options.prompt, end="", flush=True)
+    print(prompt, end="", flush=True)
     for step in keras_gates.writing.stream(
-        model, prompt=[options.prompt], length=options.length, how=how, head=tokens.HEAD
+        model, prompt=[prompt], length=options.length, how=how, head=tokens.HEAD
     ):
         print(step.text[0], end="", flush=True)
     print()

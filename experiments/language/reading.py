@@ -1,5 +1,6 @@
 """How a run of this task is read; `experiments.common.reading` says what for."""
 
+import re
 import tokenize
 
 import numpy as np
@@ -10,14 +11,15 @@ from experiments.common.run_folder import check_labels
 from experiments.language import tokens
 
 LONGEST = 1500  # characters of a text that are shown
-OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'`“”„"
+OPENING, CLOSING = "([{", ")]}"
+MARKED = re.compile(r"""\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|(["'`“”„]).*?\1|#.*""")
 
 
 def read(model, config, texts):
     """Tokens; for each how deep in brackets and indentation it ends, where in its line, and in which part.
 
     Of Python source, strings and comments are those of Python's own tokenizer. Of other text, such as what a
-    network wrote, quotes are what stands between two equal quotation marks of a line.
+    network wrote, see `quotes_and_comments`.
     """
     check_labels(config, model.output_shape[-1])
     pieces = [list(tokens.split(text[:LONGEST], tokens.kind_of(config))) for text in texts]
@@ -31,7 +33,11 @@ def read(model, config, texts):
 
 
 def _labels(text):
-    quoted, comment = _quotes_and_comments(text)
+    try:
+        kinds = np.array(python_source.TAGS)[python_source.label(text)]
+        quoted, comment = (kinds == "string").astype(float), (kinds == "comment").astype(float)
+    except (SyntaxError, tokenize.TokenError):
+        quoted, comment = quotes_and_comments(text)
     return {
         "inside quotes": quoted,
         "inside a comment": comment,
@@ -41,27 +47,16 @@ def _labels(text):
     }
 
 
-def _quotes_and_comments(text):
-    """Whether each character is inside quotes, and whether inside a comment, as numbers 0 and 1."""
-    try:
-        kinds = np.array(python_source.TAGS)[python_source.label(text)]
-    except (SyntaxError, tokenize.TokenError):
-        return quotes(text), np.zeros(len(text))
-    return (kinds == "string").astype(float), (kinds == "comment").astype(float)
+def quotes_and_comments(text):
+    """Whether each character is inside quotes, and whether inside a comment, as numbers 0 and 1.
 
-
-def quotes(text):
-    """1 for a quotation mark that has its like later in the line, for that, and for what is between them."""
-    inside, start = np.zeros(len(text)), 0
-    for line in text.splitlines(keepends=True):
-        at = 0
-        while at < len(line):
-            end = line.find(line[at], at + 1) if line[at] in QUOTES else -1
-            if end >= 0:
-                inside[start + at : start + end + 1] = 1
-            at = max(at, end) + 1
-        start += len(line)
-    return inside
+    Quotes are two equal quotation marks of a line, or two equal triple ones, and what is between them; a
+    comment is what follows a # outside quotes in its line.
+    """
+    quoted, comment = np.zeros((2, len(text)))
+    for found in MARKED.finditer(text):
+        (comment if found[0].startswith("#") else quoted)[found.start() : found.end()] = 1
+    return quoted, comment
 
 
 def bracket_depth(text, ignored):
