@@ -225,6 +225,30 @@ def test_scores_may_be_large():
     assert np.all(np.isfinite(loss)) and np.all(loss >= 0)
 
 
+def test_a_long_sequence_costs_no_precision():
+    question = Question("holes", time=400)
+    np.testing.assert_allclose(question.chain("float32"), question.chain(), atol=1e-5)
+
+
+@pytest.mark.parametrize("lowest", [-np.inf, np.finfo("float32").min, -1e30])
+def test_a_label_may_be_ruled_out_by_its_logit(lowest):
+    question = Question("right", time=3)
+    question.logits[:, 1, -1] = np.where(question.there[:, 1], lowest, np.nan)
+    question.logits[0, 2, 0] = lowest
+    question.labels[:] = 1
+    logits, layer = tf.constant(question.logits), question.layer()
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        chain = layer(logits, mask=tf.constant(question.mask))
+        value = CRFLoss(reduction="sum", dtype="float64")(question.labels, chain)
+    assert float(value) == pytest.approx(negative_log_likelihood(question), abs=1e-9)
+    assert np.all(np.isfinite(tape.gradient(value, logits)))
+    decoded = CRFDecoder()(chain).numpy()
+    for row, (values, _) in enumerate(question.rows()):
+        paths, probabilities = enumeration(values, question.scores)
+        assert tuple(decoded[row, question.there[row]]) == paths[probabilities.argmax()]
+
+
 def test_a_label_that_does_not_exist_gives_nan():
     question = Question("right")
     question.labels[0, 1] = LABELS

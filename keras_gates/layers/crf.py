@@ -85,12 +85,17 @@ class CRF(Configured, keras.layers.Layer):
         def message(later, scores):
             """From the score of what follows a step, given its label, to the same for the step before."""
             earlier = ops.logsumexp(transitions + (scores + later)[:, None], axis=-1)
-            return ops.where(scores > IMPOSSIBLE, earlier, later), later
+            # What is common to all labels cancels out of the chain; left in, it grows and costs precision.
+            earlier = earlier - ops.stop_gradient(ops.max(earlier, axis=-1, keepdims=True))
+            there = ops.any(scores > IMPOSSIBLE, axis=-1, keepdims=True)
+            return ops.where(there, earlier, later), later
 
         last = ops.zeros_like(logits[:, 0]) + end
         _, later = ops.scan(message, last, _time_first(logits), reverse=True)
         into = ops.where(_first(there)[..., None, None], start, transitions)
         chain = ops.log_softmax(into + (logits + _time_first(later))[:, :, None], axis=-1)
+        # A label may be ruled out by its logit, but then is not as impossible as to leave a masked step.
+        chain = ops.maximum(chain, IMPOSSIBLE / 2)
         stays = ops.where(ops.eye(logits.shape[-1], dtype="bool"), 0.0, IMPOSSIBLE)
         return ops.where(there[..., None, None], chain, ops.cast(stays, dtype))
 
