@@ -79,7 +79,7 @@ def trained(trial, folder, lock):
         if code > 0:
             raise TrialFailed(last or f"exit code {code}")
     if not folder.exists():
-        raise TrialFailed(f"its process was killed {TRIES} times")
+        raise TrialFailed(f"its process ended {TRIES} times before its run was complete")
     return read_result(folder)
 
 

@@ -22,21 +22,18 @@ def read(model, config, texts):
     drawn = task.draw(np.random.default_rng([TEST]), count, **config["rule"])
     inputs, targets, weights = (values[numbers] for values in drawn)
     lengths = [np.flatnonzero(row)[-1] + 1 for row in weights]
-    longest = max(lengths)
-    labels = {}
-    for values, names, what in ((inputs, task.features, "input"), (targets, task.outputs, "target")):
-        for place, name in enumerate(names):
-            rows = (
-                np.where(weights > 0, values[..., place], np.nan) if what == "target" else values[..., place]
-            )
-            labels[f"{what} {name}"] = [row[:length] for row, length in zip(rows, lengths, strict=True)]
+    targets = np.where(weights[..., None] > 0, targets, np.nan)
+    columns = {f"input {name}": inputs[..., place] for place, name in enumerate(task.features)}
+    columns |= {f"target {name}": targets[..., place] for place, name in enumerate(task.outputs)}
+    labels = {what: _cut(rows, lengths) for what, rows in columns.items()}
     # a unit cannot follow what is the same everywhere
     told = {what: rows for what, rows in labels.items() if np.nanstd(np.concatenate(rows)) > 0}
-    tokens = [
-        [_token(step, task.features) for step in row[:length]]
-        for row, length in zip(inputs, lengths, strict=True)
-    ]
-    return Reading(inputs[:, :longest], tokens, told, opens_on_swing=False)
+    tokens = [[_token(step, task.features) for step in row] for row in _cut(inputs, lengths)]
+    return Reading(inputs[:, : max(lengths)], tokens, told, opens_on_swing=False)
+
+
+def _cut(rows, lengths):
+    return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
 
 def _token(step, features):
