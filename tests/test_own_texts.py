@@ -1,6 +1,9 @@
 """Texts as people have them: forms of files, columns, splits, and what cannot be read in one sentence."""
 
+import contextlib
 import gzip
+import io
+import itertools
 import json
 import sys
 import zipfile
@@ -10,10 +13,14 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the experiments need keras_gates[experiments]")
 
-from experiments.common import parts, scripts, tables
+from experiments.common import parts, scripts, tables, words
 from experiments.common.batches import MOST_STEPS, Batches, pad, runs_within
 from experiments.common.errors import InputError
+from experiments.sentiment import __main__ as sentiment
 from experiments.sentiment import data as reviews
+from experiments.sentiment import problem
+from experiments.tagging.data import conll
+from keras_gates.layers.text import HashedNGrams
 
 TEXTS = [f"film number {at}, quite {'good' if at % 3 else 'bad'}" for at in range(60)]
 LABELS = ["up" if at % 3 else "down" for at in range(60)]
@@ -248,6 +255,92 @@ def test_the_beginning_of_a_name_chooses_among_several(tmp_path):
         parts.parts_in(tmp_path, lambda path: True)
 
 
+# -- tagged sentences
+
+
+BLANKS = "\t_" * 6  # columns of a .conllu file that are not given
+TREEBANK = "\n".join(
+    [
+        "# text = Don't",
+        "1-2\tDon't" + "\t_" * 8,
+        "1\tDo\tdo\tAUX\tVB" + "\t_" * 5,
+        "2\tn't\tnot\tPART\tRB" + "\t_" * 5,
+        "2.1\tgo" + "\t_" * 8,
+        "",
+        "",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train.txt", "dev.txt", "test.txt"),
+        ("esp.train", "esp.testa", "esp.testb"),
+        ("news-train.bio", "news-valid.bio", "news-test.bio"),
+        ("TRAIN.CONLL", "DEV.CONLL", "TEST.CONLL"),
+        ("xx_tiny-ud-train.conllu", "xx_tiny-ud-dev.conllu", "xx_tiny-ud-test.conllu"),
+        ("train.conll.gz", "dev.conll.gz", "test.conll.gz"),
+    ],
+    ids=lambda names: names[0],
+)
+def test_tagged_files_are_found_by_their_names(names, tmp_path):
+    for at, name in enumerate(names):
+        lines = f"the D\nfilm{at} N\n\nfine J\n"
+        if name.endswith(".conllu"):
+            lines = f"1\tthe\t_\tD{BLANKS}\n2\tfilm{at}\t_\tN{BLANKS}\n\n1\tfine\t_\tJ{BLANKS}\n"
+            (tmp_path / name.replace(".conllu", ".txt")).write_text("the raw text")
+        content = lines.encode()
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    (tmp_path / "README").write_text("a train and a test")
+    corpus = conll.read_folder(tmp_path)
+    assert corpus.names == ("D", "J", "N")
+    read = [[words for words, _ in part] for part in corpus.parts().values()]
+    assert read == [[["the", f"film{at}"], ["fine"]] for at in range(3)]
+
+
+def test_what_a_tagged_corpus_lacks_is_split_off_its_training_sentences(tmp_path):
+    sentences = [f"word{at} N\n\n" for at in range(100)]
+    for name, some in (("train.txt", sentences), ("test.txt", ["other N\n"])):
+        (tmp_path / name).write_text("".join(some))
+    of_folder = conll.read_folder(tmp_path)
+    of_file = conll.read_folder(tmp_path / "train.txt", test=str(tmp_path / "test.txt"))
+    alone = conll.read_folder(tmp_path / "train.txt")
+    for corpus, parts_of_train in ((of_folder, 2), (of_file, 2), (alone, 3)):
+        read = [[words[0] for words, _ in part] for part in corpus.parts().values()]
+        assert sorted(itertools.chain(*read[:parts_of_train])) == sorted(f"word{at}" for at in range(100))
+        assert all(read)
+    assert [words for words, _ in of_file.test] == [["other"]]
+
+
+def test_multiword_tokens_and_empty_nodes_are_passed_over_and_said(tmp_path, capsys):
+    path = tmp_path / "train.conllu"
+    path.write_text(TREEBANK)
+    assert conll.read_file(path) == [(["Do", "n't"], ["AUX", "PART"])]
+    assert "2 multiword tokens and empty nodes are passed over" in capsys.readouterr().out
+
+
+def test_only_the_tags_of_a_treebank_file_are_replaced():
+    assert conll.with_tags(TREEBANK, ["X", "Y"], "upos") == TREEBANK.replace("AUX", "X").replace("PART", "Y")
+    assert "\tVB\t" not in conll.with_tags(TREEBANK, ["X", "Y"], "xpos")
+
+
+def test_a_file_without_lines_between_its_sentences_is_cut(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("word N\n" * 2500)
+    assert [len(words) for words, _ in conll.read_file(tmp_path / "a.txt")] == [1000, 1000, 500]
+    assert "1 sentences have more than 1,000 words and are cut" in capsys.readouterr().out
+
+
+def test_tagged_files_in_another_encoding(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_bytes("é N\n".encode("latin-1"))
+    with pytest.raises(InputError, match="is not UTF-8: byte 0 cannot be read; name its encoding with --enc"):
+        conll.read_file(path)
+    assert conll.read_file(path, encoding="latin-1") == [(["é"], ["N"])]
+    with pytest.raises(InputError, match="--encoding latin-99 is none that Python knows"):
+        conll.read_file(path, encoding="latin-99")
+
+
 # -- scripts and lengths
 
 
@@ -285,3 +378,160 @@ def test_long_examples_are_read_in_small_batches():
     assert sum(rows for rows, _ in shapes) == 47
     assert max(rows * steps for rows, steps in shapes) <= MOST_STEPS
     assert len(shapes) == batches.once().cardinality().numpy()
+
+
+# -- a run on texts that are read by character, with a rare label, whose trace fails
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs")
+    rows = [
+        (f"영화 {at} 번 정말 {'좋아요' if at % 5 else '싫어요'}", "긍정" if at % 5 else "부정")
+        for at in range(200)
+    ]
+    (path / "reviews.tsv").write_text(
+        joined([("id", "document", "label"), *((str(at), *row) for at, row in enumerate(rows))])
+    )
+    out, said = path / "run", io.StringIO()
+    options = ["--units", "3", "--embedding", "4", "--epochs", "2", "--serving-length", "50", "--trace"]
+
+    def fail(*_):
+        raise ValueError("no picture today")
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr(sentiment, "look", fail)
+        arguments = ["--dataset", path / "reviews.tsv", *options, "--class-weights", "balanced", "--out", out]
+        assert sentiment.main([*map(str, arguments)]) == 0
+    assert "The run is complete, but it could not be traced: no picture today." in said.getvalue()
+    return out
+
+
+def test_what_a_run_says_of_itself(run):
+    config, metrics, metadata = (
+        json.loads((run / name).read_text(encoding="utf-8"))
+        for name in ("config.json", "metrics.json", "saved_model/metadata.json")
+    )
+    assert config["options"]["tokens"] == "characters"
+    assert config["options"]["bidirectional"]
+    assert config["options"]["epochs"] == 2, "as it was given"
+    assert (metadata["classes"], metadata["max_length"]) == (["긍정", "부정"], 50)
+    corpus = reviews.load(config["options"]["dataset"])
+    share = np.mean(np.equal(corpus.test.labels, 0))
+    assert metrics["majority_accuracy"] == pytest.approx(share)
+    card = (run / "README.md").read_text(encoding="utf-8")
+    for said in (
+        "`긍정`, `부정`",
+        f"| majority accuracy | {share:.4f} |",
+        "--class-weights=balanced",
+        "at most 50",
+    ):
+        assert said in card
+
+
+def test_the_saved_model_reads_characters_with_tensorflow_alone(run):
+    import keras
+    import tensorflow as tf
+
+    texts = ["영화 정말 좋아요", "싫어요!", "", "unknown 🎬", "긴 글 " * 400, ("긴 글 " * 400)[:50]]
+    served = tf.saved_model.load(run / "saved_model").signatures["serving_default"]
+    (probabilities,) = served(tf.constant(texts)).values()
+    expected = keras.saving.load_model(run / "model.keras")(tf.constant(texts))
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(probabilities[4], probabilities[5], atol=1e-6), "it reads 50 characters"
+
+
+def test_predict_writes_every_form_and_answers_blank_lines(run, capsys, monkeypatch):
+    def answers(form, text="좋아요\n\n  \n싫어요 🎬\n"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        assert sentiment.main(["predict", str(run), "--format", form]) == 0
+        return capsys.readouterr().out.split("\n")
+
+    as_text, as_tsv, as_json = map(answers, ("text", "tsv", "json"))
+    assert as_tsv.pop(0) == "label\t긍정\t부정"
+    for lines in (as_text, as_tsv, as_json):
+        assert [bool(line) for line in lines] == [True, False, False, True, False]
+    for text, tsv, content in zip(as_text, as_tsv, as_json, strict=True):
+        if text:
+            (label, best), (again, *shares), entry = text.split("\t"), tsv.split("\t"), json.loads(content)
+            assert label == again == entry["label"]
+            assert max(map(float, shares)) == float(best)
+            assert sum(map(float, shares)) == pytest.approx(1, abs=2e-4)
+            assert list(entry["probabilities"]) == ["긍정", "부정"]
+
+
+def test_predict_refuses_input_that_is_not_utf_8(run, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"good\n\xff\n")))
+    assert sentiment.main(["predict", str(run)]) == 2
+    assert "Line 2 of the standard input is not UTF-8 text (byte 0)." in capsys.readouterr().err
+
+
+def test_a_finished_run_goes_on_in_a_run_of_its_own(run, tmp_path, capsys):
+    before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
+    for arguments, sentence in (
+        (["--epochs", "2"], "has no epoch left: it has trained 2"),
+        ([], "is finished; there is nothing to resume, unless it is given more --epochs"),
+        (["--units", "5"], "leave out --units"),
+    ):
+        assert sentiment.main(["--resume", str(run), *arguments]) == 2
+        assert sentence in capsys.readouterr().err
+    out = tmp_path / "more"
+    assert sentiment.main(["--resume", str(run), "--epochs", "3", "--patience", "9", "--out", str(out)]) == 0
+    short, long = ((path / "history.csv").read_text().splitlines() for path in (run, out))
+    assert long[: len(short)] == short
+    assert len(long) == len(short) + 1
+    assert f"continues the run {run}" in (out / "README.md").read_text(encoding="utf-8")
+    assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+
+
+def test_options_that_are_not_given_suit_the_corpus():
+    def suited(*given, texts=("재미있다",) * 500):
+        parser = sentiment.train_parser()
+        options = parser.parse_args([*given])
+        part = reviews.Part([*texts], [0] * len(texts))
+        problem.suit(options, parser.given, reviews.Corpus(part, part, part, ("a", "b")))
+        return options
+
+    characters = suited()
+    assert (characters.tokens, characters.ngrams, characters.bidirectional) == ("characters", 3, True)
+    assert characters.epochs == problem.MOST_EPOCHS, "the texts are few"
+    chosen = suited("--ngrams", "1", "--no-bidirectional", "--epochs", "3")
+    assert (chosen.tokens, chosen.ngrams, chosen.bidirectional, chosen.epochs) == ("characters", 1, False, 3)
+    words = suited(texts=("a good film",) * 200_000)
+    assert (words.tokens, words.ngrams, words.bidirectional, words.epochs) == ("words", 1, False, 3)
+    assert suited("--tokens", "words").ngrams == 1
+
+
+def test_balanced_weights_let_each_label_weigh_the_same():
+    part = reviews.Part(["x"] * 10, [0] * 7 + [1] * 2 + [2])
+    weights = problem.class_weights(reviews.Corpus(part, part, part, ("a", "b", "c")))
+    np.testing.assert_allclose(weights * [7, 2, 1], 10 / 3, rtol=1e-6)
+
+
+def test_words_keep_emoji_and_punctuation():
+    layer = words.vectorizer(["a"], 100)
+    text = "Isn't it <b>GREAT</b>?! Well...\u00a0(yes) 👨\u200d👩 ❤\ufe0f3"
+    assert words.tokens(layer, [text]) == [
+        ["isnt", "it", "great", "?!", "well", "...", "(", "yes", ")", "👨", "👩", "❤\ufe0f", "3"]
+    ]
+    characters = words.vectorizer(["a"], 100, "characters")
+    assert words.tokens(characters, ["A\n \tb<br>좋"]) == [[*"a b 좋"]]
+
+
+def test_what_occurs_once_is_unknown_unless_nothing_occurs_more_often():
+    assert words.vectorizer(["a b a", "b c"], 100, least=2).get_vocabulary() == ["", "[UNK]", "b", "a"]
+    assert set(words.vectorizer(["a b"], 100, least=2).get_vocabulary()) == {"", "[UNK]", "a", "b"}
+
+
+def test_ngrams_have_the_same_number_wherever_they_stand():
+    ids = np.array([[5, 6, 7, 5, 6, 7, 0], [6, 7, 65_000, 8, 2_000_000, 0, 0]])
+    for n in (2, 3):
+        numbers = np.asarray(HashedNGrams(n)(ids))
+        assert (numbers[ids == 0] == 0).all()
+        assert numbers[ids != 0].min() >= 1
+        assert numbers.max() < 2**16
+        assert numbers[0, 5] == numbers[0, 2]
+        assert len(set(numbers[0, :3])) == 3
+    of_two = np.asarray(HashedNGrams(2)(ids))
+    assert of_two[1, 1] == of_two[0, 2], "6 and 7"
+    assert of_two[1, 0] != of_two[0, 1], "nothing and 6, 5 and 6"

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,7 @@ from experiments.common.errors import InputError
 from experiments.common.fitting import compile_model
 from experiments.common.metrics import classification
 from experiments.tagging import __main__ as tagging
-from experiments.tagging import measures, pieces
-from experiments.tagging.answers import sentences_of
+from experiments.tagging import answers, measures, pieces
 from experiments.tagging.data import conll, library, treebanks
 from experiments.tagging.data.tagged import Tagged, corpus_of
 from experiments.tagging.network import text_network as network_of_text
@@ -562,7 +562,7 @@ def test_the_probability_told_is_that_of_the_tag_told():
         tags = np.array([["I-X", "O"], ["I-X", ""]])
         return {"tags": tf.constant(tags), "probabilities": tf.constant(probabilities)}
 
-    (first, second), (third,) = sentences_of(model, ["O", "B-X", "I-X"], "a b\nc")
+    (first, second), (third,) = answers.sentences_of(model, ["O", "B-X", "I-X"], "a b\nc")
     assert [*first, *second, *third] == ["a", "I-X", 0.2, "b", "O", 0.5, "c", "I-X", 0.7]
 
 
@@ -676,6 +676,49 @@ def test_predict_sentences(run, capsys):
     shown = predict(capsys, run, text, "--format", "terminal")
     assert all(word in shown for word in words)
     assert "\x1b[" in shown
+
+
+def test_predict_a_treebank_as_what_it_is(run, capsys, tmp_path):
+    words = ["Ada", "Lovelace", "can", "not", "go"]
+    rows = [f"{at}\t{word}\t_\tX" + "\t_" * 6 for at, word in enumerate(words, 1)]
+    rows.insert(2, "3-4\tcannot" + "\t_" * 8)
+    path = tmp_path / "dev.conllu"
+    path.write_text("# text = Ada Lovelace cannot go\n" + "\n".join(rows) + "\n\n")
+    lines = predict(capsys, run, path).splitlines()
+    assert [line.split("\t")[0] for line in lines if line] == [*words[:2], *words[2:]]
+    capsys.readouterr()
+    config = json.loads((run / "config.json").read_text())
+    of_column = tmp_path / "run"
+    shutil.copytree(run, of_column)
+    config["options"]["column"] = "upos"
+    (of_column / "config.json").write_text(json.dumps(config))
+    written = predict(capsys, of_column, path).splitlines()
+    assert written[0] == "# text = Ada Lovelace cannot go"
+    assert written[3] == rows[2]
+    tags = [line.split("\t")[3] for line in written if line[:1].isdigit() and "-" not in line.split("\t")[0]]
+    assert tags == [line.split("\t")[1] for line in lines if line]
+
+
+def test_predict_answers_blank_lines_by_blank_lines(run, capsys):
+    text = "Rome\n\nZoë"
+    assert predict(capsys, run, text, "--format", "json").split("\n")[1] == ""
+    assert [line.split("\t")[0] for line in predict(capsys, run, text).split("\n")] == [
+        *("Rome", "", "", "Zoë", "", "")
+    ]
+
+
+def test_a_long_line_is_tagged_piece_by_piece_as_in_one(run, monkeypatch):
+    model = keras.saving.load_model(run / "model.keras")
+    labels = json.loads((run / "config.json").read_text())["labels"]
+    words = random.Random(0).choices(["Rome", "went", "Zoë", "the"], k=60)
+    whole = answers.tagged(model, labels, [words, words[:5]])
+    monkeypatch.setattr(pieces, "PIECE", 20)
+    monkeypatch.setattr(pieces, "CONTEXT", 20)
+    in_pieces = answers.tagged(model, labels, [words, words[:5]])
+    assert [[token[:2] for token in sentence] for sentence in in_pieces] == [
+        [token[:2] for token in sentence] for sentence in whole
+    ]
+    assert [len(sentence) for sentence in whole] == [60, 5]
 
 
 def test_predict_a_file(python_run, capsys, tmp_path):

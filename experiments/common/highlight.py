@@ -70,8 +70,11 @@ def conll(sentences, code):
 
 
 def json_lines(sentences, code):
-    """A line for every sentence: a JSON list of objects with text, tag and probability."""
-    return "".join(json_string([token._asdict() for token in sentence]) + "\n" for sentence in sentences)
+    """A line for every sentence: a JSON list of objects with text, tag, probability; blank if it is empty."""
+    return "".join(
+        (json_string([token._asdict() for token in sentence]) if sentence else "") + "\n"
+        for sentence in sentences
+    )
 
 
 def json_string(content):

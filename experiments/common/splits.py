@@ -18,3 +18,13 @@ def split(keys):
         "validation": [index for at, index in placed if TEST <= at < TEST + VALIDATION],
         "test": [index for at, index in placed if at < TEST],
     }
+
+
+def split_off(keys, absent):
+    """What a training part that has to serve for other parts too keeps, and what these get, as indices.
+
+    absent: the names of these parts, of "validation" and "test".
+    """
+    pieces = split(keys)
+    kept = [index for name, indices in pieces.items() if name not in absent for index in indices]
+    return kept, {name: pieces[name] for name in absent}

@@ -117,13 +117,13 @@ def read(path, form=Form()):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
-    name, content = _unpacked(path)
+    name, content = unpacked(path)
     suffix = Path(name).suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"{path} is not a {', '.join(FORMATS)} file, nor one of these as .gz or .zip.")
     if suffix == ".parquet":
         return _read_parquet(path, content)
-    text = _decoded(path, content, form.encoding)
+    text = decoded(path, content, form.encoding)
     if suffix in (".json", ".jsonl", ".ndjson"):
         return _read_json(path, text, suffix)
     return _read_delimited(path, text, suffix, form)
@@ -140,7 +140,7 @@ def is_table(name):
 # -- files
 
 
-def _unpacked(path):
+def unpacked(path):
     """The name and the bytes of a file; of what it holds if it is a .gz or .zip."""
     suffix = path.suffix.lower()
     try:
@@ -162,7 +162,7 @@ def _only_member(path):
         return names[0], archive.read(names[0])
 
 
-def _decoded(path, content, encoding):
+def decoded(path, content, encoding):
     try:
         return content.decode(encoding)
     except LookupError as error:
@@ -183,7 +183,7 @@ def _read_folder(folder, form):
     ]
     if not paths:
         raise InputError(f"There is no file in a folder of {folder}: expected LABEL/….txt for each label.")
-    texts = [_decoded(path, path.read_bytes(), form.encoding) for path in paths]
+    texts = [decoded(path, path.read_bytes(), form.encoding) for path in paths]
     pairs = [
         (text, path.relative_to(folder).parts[0])
         for path, text in zip(paths, texts, strict=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.common import prepared, tables
 from experiments.common.errors import InputError
 from experiments.common.parts import parts_in
-from experiments.common.splits import position, split
+from experiments.common.splits import position, split_off
 
 POLARITY = ("negative", "positive")
 
@@ -119,10 +119,9 @@ def own(dataset, form, validation=None, test=None):
 def _with_all_parts(parts):
     """Take from the training part, by a hash of the text, the parts that are absent."""
     absent = [name for name in ("validation", "test") if name not in parts]
-    pieces = split(parts["train"].texts)
-    kept = [index for name, indices in pieces.items() if name not in absent for index in indices]
-    taken = {name: _take(parts["train"], pieces[name]) for name in absent}
-    return {**parts, "train": _take(parts["train"], kept), **taken}
+    kept, taken = split_off(parts["train"].texts, absent)
+    of_train = {"train": kept, **taken}
+    return {**parts, **{name: _take(parts["train"], indices) for name, indices in of_train.items()}}
 
 
 def _disjoint(parts):

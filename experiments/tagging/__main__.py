@@ -10,7 +10,7 @@ from experiments.common.run_folder import check_labels, load_run
 from experiments.common.texts import text_of
 from experiments.inspect.look import look
 from experiments.tagging import TASK
-from experiments.tagging.answers import runs, sentences_of
+from experiments.tagging.answers import runs, sentences_of, tagged
 from experiments.tagging.data import conll, is_python
 from experiments.tagging.problem import EPOCHS_PER_PASS, prepare
 from experiments.tagging.reading import reads_characters
@@ -49,7 +49,16 @@ def predict(parser, options):
     code = reads_characters(config)
     labels = config["labels"]
     check_labels(config, model.signature("serving_default").structured_outputs["probabilities"].shape[-1])
-    sentences = [runs(model, labels, text)] if code else sentences_of(model, labels, text)
+    if not code and name.lower().endswith(".conllu"):
+        # a treebank is tagged as what it is: its own words, and by default the file with the tags in place
+        sentences = tagged(model, labels, [words for words, _ in conll.read_file(name, notes=sys.stderr)])
+        column = conll.column_of(config["options"].get("column"), labels)
+        if options.format is None and column is not None:
+            tags = [token.tag for sentence in sentences for token in sentence]
+            sys.stdout.write(conll.with_tags(text, tags, column))
+            return
+    else:
+        sentences = [runs(model, labels, text)] if code else sentences_of(model, labels, text)
     form = options.format or ("terminal" if sys.stdout.isatty() else "conll")
     sys.stdout.write(FORMATS[form](sentences, code, name))
 
@@ -72,13 +81,22 @@ def train_parser(reads):
     task = parser.add_argument_group(TASK)
     task.add_argument(
         "--dataset",
+        "--train",
         default="python",
         help="python (the standard library's source, nothing to download), universal_dependencies/TREEBANK "
-        "or conll2003 (through tensorflow-datasets), or a folder of train, dev and test files in CoNLL "
-        f"columns ({', '.join(conll.SUFFIXES)}); the defaults shown here are those for it",
+        "or conll2003 (through tensorflow-datasets), or a path: a folder of train, dev and test files in "
+        f"CoNLL columns ({', '.join(conll.SUFFIXES)}; esp.train, esp.testa, esp.testb), to which the "
+        "beginning of their names may be added (conll2002/esp), or the training file; the defaults shown "
+        "here are those for python",
     )
     task.add_argument(
+        "--validation", "--dev", metavar="FILE", help="sentences that choose the best epoch; else a tenth"
+    )
+    task.add_argument("--test", metavar="FILE", help="sentences that give the measures")
+    task.add_argument("--encoding", default="utf-8-sig", help="encoding of the files, such as latin-1")
+    task.add_argument(
         "--column",
+        "--tag-column",
         help="where the tags are: upos or xpos in a treebank; ner, pos or chunks in conll2003; in a folder "
         "the number of a column, or its name in .conllu files; by default the first of these, and in a "
         "folder the last column",
@@ -140,12 +158,14 @@ def predict_parser():
         "text",
         nargs="*",
         metavar="TEXT",
-        help="a file, or sentences; without any, sentences are read from standard input, one per line",
+        help="a file, or sentences; without any, sentences are read from standard input, one per line; the "
+        "words of a .conllu file are tagged as they stand, raw text is split into words and punctuation",
     )
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="by default terminal (in colours) if the output is a terminal, else conll",
+        help="by default terminal (in colours) if the output is a terminal, else conll; for a .conllu file, "
+        "that file with its tags replaced",
     )
     return parser
 
@@ -153,7 +173,7 @@ def predict_parser():
 def reads_of(arguments):
     """What the dataset on the command line is made of: "characters" or "words"."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--dataset", nargs="?", default="python")
+    parser.add_argument("--dataset", "--train", nargs="?", default="python")
     return "characters" if is_python(parser.parse_known_args(arguments)[0]) else "words"
 
 

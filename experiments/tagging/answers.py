@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from experiments.common.batches import pad
+from experiments.common.batches import MOST_STEPS, pad, runs_within
 from experiments.common.highlight import Token, probabilities_of, split_words
 from experiments.tagging.data.tagged import Tagged
 from experiments.tagging.network import PADDING
@@ -32,16 +32,28 @@ def runs(model, labels, text):
 
 
 def sentences_of(model, labels, text):
-    """The sentences, one a line of the text, as lists of tokens; `labels` as in `runs`."""
-    sentences = [words for line in text.splitlines() if (words := split_words(line))]
-    found = []
-    for start in range(0, len(sentences), EVALUATION_BATCH):
-        some = sentences[start : start + EVALUATION_BATCH]
-        best, of_best = _best(model(pad(some, PADDING, object)), labels)
-        for words, *tagged in zip(some, best.tolist(), of_best.tolist(), strict=True):
-            tokens = zip(words, *tagged, strict=False)  # beyond the words lies padding
-            found.append([Token(word, tag.decode(), probability) for word, tag, probability in tokens])
-    return found
+    """The sentences, one a line of the text, as lists of tokens; of a blank line, an empty list.
+
+    labels: as in `runs`.
+    """
+    return tagged(model, labels, [split_words(line) for line in text.removesuffix("\n").split("\n")])
+
+
+def tagged(model, labels, sentences):
+    """Sentences, which are lists of words, as lists of tokens; long ones are tagged piece by piece."""
+    parts = [pieces(Tagged(words, np.zeros(len(words), "int32"))) for words in sentences]
+    read = iter(_tagged_pieces(model, labels, [piece for some in parts for piece in some]))
+    return [[token for _ in some for token in next(read)] for some in parts]
+
+
+def _tagged_pieces(model, labels, some):
+    """Yield for each piece the tokens that count in it."""
+    for run in runs_within([len(piece.elements) for piece in some], EVALUATION_BATCH, MOST_STEPS):
+        batch = some[run]
+        best = _best(model(pad([piece.elements for piece in batch], PADDING, object)), labels)
+        for piece, tags, shares in zip(batch, *(part.tolist() for part in best), strict=True):
+            tokens = zip(piece.elements, tags, shares, piece.tags, strict=False)  # beyond lies padding
+            yield [Token(word, tag.decode(), share) for word, tag, share, at in tokens if at != NO_TAG]
 
 
 def _best(answer, labels):
