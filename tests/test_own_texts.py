@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the experiments need keras_gates[experiments]")
 
-from experiments.common import parts, scripts, tables, words
+from experiments.common import figures, parts, scripts, tables, words
 from experiments.common.batches import MOST_STEPS, Batches, pad, runs_within
 from experiments.common.errors import InputError
 from experiments.sentiment import __main__ as sentiment
@@ -102,6 +103,11 @@ def test_a_form_is_read_as_it_was_written(name, write, form, tmp_path):
     write(tmp_path / name)
     texts, labels = tables.read_labelled(tmp_path / name, tables.Form(**form))
     assert sorted(zip(texts, labels, strict=True)) == sorted(PAIRS)
+
+
+def test_names_of_tables():
+    names = ["a.csv", "b/A.CSV.GZ", "a.zip", "a.csv.zip", "a.jsonl", "a.parquet", "a.gz", "a.xls", "csv", "a"]
+    assert [name for name in names if tables.is_table(name)] == names[:6]
 
 
 HEAD = "text\tlabel\n"
@@ -535,3 +541,17 @@ def test_ngrams_have_the_same_number_wherever_they_stand():
     of_two = np.asarray(HashedNGrams(2)(ids))
     assert of_two[1, 1] == of_two[0, 2], "6 and 7"
     assert of_two[1, 0] != of_two[0, 1], "nothing and 6, 5 and 6"
+
+
+def test_labels_without_a_font_are_numbers_rather_than_boxes(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "FONTS", ("DejaVu Sans",))
+    monkeypatch.setattr(figures, "_confusion", lambda matrix, labels, path: shown.append(labels))
+    for labels in (["긍정", "부정"], ["gut", "schlecht"]):
+        figures.confusion(np.eye(2, dtype=int), labels, tmp_path / "a.png")
+    assert shown == [None, ["gut", "schlecht"]]
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.confusion(np.eye(2, dtype=int), ["긍정", "부정"], tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000

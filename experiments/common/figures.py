@@ -1,8 +1,16 @@
 """Pictures of a run."""
 
+import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 
+# matplotlib's own, and usual fonts for scripts that it lacks
+FONTS = (
+    *("DejaVu Sans", "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans CJK SC", "NanumGothic", "UnDotum"),
+    *("Malgun Gothic", "Yu Gothic", "Microsoft YaHei", "Apple SD Gothic Neo", "Hiragino Sans", "PingFang SC"),
+    *("Noto Sans Thai", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial Unicode MS"),
+)
 READABLE_CELLS = 20  # numbers are written into a confusion matrix of at most this many labels
 
 
@@ -25,14 +33,30 @@ def confusion(matrix, labels, path):
 
     matrix: (labels, labels) counts, a row for each true label.
     """
+    fonts = [name for name in FONTS if name in font_manager.get_font_names()]
+    with matplotlib.rc_context({"font.family": fonts}):
+        _confusion(matrix, labels if _has_glyphs(fonts, labels) else None, path)
+
+
+def _has_glyphs(fonts, labels):
+    """Whether the fonts together have every character of the labels."""
+    paths = [font_manager.findfont(name) for name in fonts]
+    known = {code for path in paths for code in font_manager.get_font(path).get_charmap()}
+    return known.issuperset(map(ord, "".join(labels)))
+
+
+def _confusion(matrix, labels, path):
+    """The picture; without labels, they are numbers, which count from 1 in the order of config.json."""
+    note = "" if labels else " (number in config.json)"
+    labels = labels or range(1, len(matrix) + 1)
     size = max(4.0, 0.5 * len(labels) + 2)
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(labels))
-    axes.set(xlabel="predicted", ylabel="true", xticks=ticks, yticks=ticks, yticklabels=labels)
-    axes.set_xticklabels(labels, rotation=45, ha="right")
+    axes.set(xlabel=f"predicted{note}", ylabel=f"true{note}", xticks=ticks, yticks=ticks, yticklabels=labels)
+    axes.set_xticklabels(list(labels), rotation=45, ha="right")
     if len(labels) <= READABLE_CELLS:
         for (row, column), count in np.ndenumerate(matrix):
             colour = "white" if shares[row, column] > 0.5 else "black"

@@ -131,10 +131,8 @@ def read(path, form=Form()):
 
 def is_table(name):
     """Whether a file of this name may hold a table."""
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
-    if suffixes[-1:] in ([".gz"], [".zip"]):
-        suffixes.pop()
-    return bool(suffixes) and suffixes[-1] in FORMATS
+    name = str(name).lower().removesuffix(".gz")
+    return Path(name).suffix in (*FORMATS, ".zip")
 
 
 # -- files
