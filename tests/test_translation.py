@@ -116,7 +116,7 @@ def test_the_words_of_cmudict_are_split_by_word_and_have_no_stress():
     assert [round(len(part) / len(words), 2) for part in parts] == [0.88, 0.02, 0.1]
     found = {pair.source: pair.references for part in corpus.parts().values() for pair in part}
     assert found["hello"] == ("HH AH L OW", "HH EH L OW")
-    assert found["aalborg"] == ("AO L B AO R G",)  # with a comment in the file
+    assert found["aalborg"] == ("AO L B AO R G", "AA L B AO R G")  # with a comment in the file
     assert not any(character.isdigit() for said in found.values() for text in said for character in text)
     assert len({phoneme for said in found.values() for text in said for phoneme in text.split()}) == 39
 
