@@ -14,26 +14,15 @@ from experiments.translation.tokens import SOURCE_LAYER, START, STOP, Side
 from experiments.translation.translator import Translator
 
 EVALUATION_BATCH = 256
+WRONG_WORDS = training.MainMeasure("test_word_error_rate", "lower")
+BLEU = training.MainMeasure("test_bleu", "higher")
 TRACED = 3  # test texts whose alignments are drawn
 
 
 def prepare(options):
     """The pairs that `options.dataset` names as batches of numbers, and the network that translates."""
     corpus = data.read(options)
-    source = Side.of_texts(
-        [pair.source for pair in corpus.train],
-        options.source_tokens,
-        options.lower != "none",
-        options.least_count,
-        name=SOURCE_LAYER,
-    )
-    target = Side.of_texts(
-        [text for pair in corpus.train for text in pair.references],
-        options.target_tokens,
-        options.lower == "both",
-        options.least_count,
-        reserved=(START, STOP),
-    )
+    source, target = sides(corpus.train, options)
     parts = {name: numbered(corpus.parts()[name], source, target) for name in ("train", "validation")}
     train, validation = (
         [pair for pair in part if max(map(len, pair)) <= options.longest] for part in parts.values()
@@ -57,14 +46,12 @@ def prepare(options):
             "data": corpus.fingerprint(),
             "split": corpus.split,
             "examples": {name: len(part) for name, part in corpus.parts().items()},
-            "pairs": {
-                "train": len(train),
-                "left out": len(parts["train"]) - len(train),
-            },
+            "pairs": {"train": len(train), "left out": len(parts["train"]) - len(train)},
             "longest": longest,
         },
         texts=tuple(pair.source for pair in corpus.test[:TRACED]),
         files=test.files,
+        main_measure=WRONG_WORDS if options.dataset == "cmudict" else BLEU,
         notes=(f"Split: {corpus.split}.",),
         write={
             "over": "said",
@@ -77,6 +64,25 @@ def prepare(options):
             from_logits=True, reduction="mean_with_sample_weight"
         ),
     )
+
+
+def sides(pairs, options):
+    """The `Side` of the texts and that of their translations."""
+    source = Side.of_texts(
+        [pair.source for pair in pairs],
+        options.source_tokens,
+        options.lower != "none",
+        options.least_count,
+        name=SOURCE_LAYER,
+    )
+    target = Side.of_texts(
+        [text for pair in pairs for text in pair.references],
+        options.target_tokens,
+        options.lower == "both",
+        options.least_count,
+        reserved=(START, STOP),
+    )
+    return source, target
 
 
 def numbered(pairs, source, target):
