@@ -256,7 +256,8 @@ def _sample(tensor, size):
     free = [TRIED_BATCH, *[size] * len(tensor.shape)]
     shape = [k if known is None else known for known, k in zip(tensor.shape, free, strict=False)]
     if tensor.dtype == "string":
-        return ops.convert_to_tensor(rng.choice(["a", "b"], shape))
+        # of two words, so that what attends to a text has a choice
+        return ops.convert_to_tensor(rng.choice(["a b", "b a"], shape))
     if "float" in tensor.dtype:
         return ops.convert_to_tensor(rng.normal(size=shape), tensor.dtype)
     return ops.convert_to_tensor(rng.integers(0, 2, shape), tensor.dtype)
