@@ -137,6 +137,7 @@ class Test:
         return files
 
     def _save(self, path):
-        rows = zip(self.pairs, self.best, strict=True)
-        lines = ("\t".join([pair.source, best.text, *pair.references]) for pair, best in rows)
-        path.write_text("\n".join(["text\ttranslation\treferences", *lines, ""]), encoding="utf-8")
+        rows = [["text", "translation", "references"]]
+        for pair, best in zip(self.pairs, self.best, strict=True):
+            rows.append([text.replace("\t", " ") for text in (pair.source, best.text, *pair.references)])
+        path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
