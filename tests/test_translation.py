@@ -493,6 +493,17 @@ def test_without_attention_unknown_words_are_copied_in_their_order(attention, pa
     assert (best.text, best.alignment) == ("Zürich Ärzte", None)
 
 
+def test_a_side_of_characters_is_spelled_whatever_the_script():
+    source = Side.of_texts(["한글 글", "b"], "characters", True, 1)
+    target = Side.of_texts(["글자 !"], "characters", True, 1, (START, STOP))
+    network = Network(len(source.names), len(target.names), options(*TINY, "--attention", "none"))
+    model = network.on_texts(source.layer)
+    network.logits.bias.assign(100 * np.eye(len(target.names), dtype="float32")[target.names.index("글")])
+    found = Translator(model, source, target, longest=3).translate(["한 글 unseen 猫", "x"], width=1)
+    assert [best.text for best, *_ in found] == ["글글글"] * 2
+    assert found[0][0].read == list("한 글 unseen 猫")
+
+
 # -- predict
 
 
