@@ -1,16 +1,56 @@
 """Captions of pictures: `python -m experiments.captioning [train|predict] …`."""
 
+import argparse
+import json
 import sys
+from pathlib import Path
 
-from experiments.captioning import TASK
-from experiments.captioning.problem import prepare
+from experiments.captioning import TASK, looks
+from experiments.captioning.captioner import Captioner
+from experiments.captioning.problem import EXAMPLES, prepare
 from experiments.common import pictures, training
-from experiments.common.options import command_line, positive, share, training_parser, whole
+from experiments.common.errors import InputError
+from experiments.common.options import Parser, command_line, positive, share, training_parser, whole
+from experiments.common.run_folder import check_labels, load_network, read_config
 from experiments.inspect.look import look
+from keras_gates._files import written_whole
 
 
 def train(parser, options):
-    training.train(TASK, prepare, look, parser, options)
+    training.train(TASK, prepare, _look_at_examples, parser, options)
+
+
+def _look_at_examples(run, _, folder):
+    look(run, sorted(map(str, (run / EXAMPLES).iterdir())), folder)
+
+
+def predict(parser, options):
+    """Print a caption for each picture, and draw where the network looked."""
+    config = read_config(options.run, TASK)
+    model = load_network(options.run)
+    check_labels(config, model.output_shape[-1])
+    attends = config["options"]["attention"] != "none"
+    if options.attention and not attends:
+        raise InputError(f"--attention: the network of {options.run} does not attend to places.")
+    captioner = Captioner(
+        model, config["labels"], config["longest"], options.beam or config["options"]["beam"]
+    )
+    read = [pictures.read_picture(path) for path in options.image]
+    size = pictures.size_of(config["options"]["size"])
+    captions = [captioner.write(pictures.resized(picture, size)[None])[0] for picture in read]
+    for path, caption in zip(options.image, captions, strict=True):
+        print(FORMATS[options.format](path, caption))
+    if options.attention:
+        with written_whole(options.attention, "picture", replace=True) as partial:
+            looks.save(partial, options.attention.suffix, read, captions)
+
+
+FORMATS = {
+    "text": lambda path, caption: f"{path}: {caption.text}",
+    "json": lambda path, caption: json.dumps(
+        {"image": path, "caption": caption.text, "log_probability": caption.score}, ensure_ascii=False
+    ),
+}
 
 
 def train_parser():
@@ -26,8 +66,8 @@ def train_parser():
         "--dataset",
         default="glyphs",
         help="glyphs (characters and their Unicode names, nothing to download), coco_captions (through "
-        "tensorflow-datasets), a folder with captions.txt and Images/ as that of Flickr8k, or a CSV file with the "
-        "columns file and caption",
+        "tensorflow-datasets), a folder with captions.txt and Images as that of Flickr8k, or a CSV file with "
+        "the columns file and caption",
     )
     task.add_argument(
         "--least-count",
@@ -39,25 +79,29 @@ def train_parser():
         "--image",
         choices=("state", "step", "none"),
         default="state",
-        help="how the whole picture comes in: state (the states of the recurrent layers start from it), step (it joins "
-        "the input of every step), none (not at all)",
+        help="how the picture as a whole comes in: state (the states of the recurrent layers start from it), "
+        "step (it joins the input of every step), none (not at all)",
     )
     task.add_argument(
         "--attention",
         choices=("none", "soft", "hard"),
         default="soft",
-        help="how the last layer looks at the places of the picture for every word: soft (at all of them, weighted), "
+        help="how the last layer looks at the places of the picture for every word: soft (at all, weighted), "
         "hard (at one), none (not at all)",
     )
     task.add_argument(
         "--doubly-stochastic",
         type=positive,
         metavar="WEIGHT",
-        help="weight of a loss that lets a caption look at each place about once, all words together (Xu et al. 2015)",
+        help="weight of a loss that lets a caption look at each place about once, all words together "
+        "(Xu et al. 2015)",
     )
     task.add_argument("--embedding", type=whole(1), default=64, help="width of a word's vector")
     task.add_argument(
-        "--word-dropout", type=share, default=0.2, help="share of the heard words that are dropped in training"
+        "--word-dropout",
+        type=share,
+        default=0.2,
+        help="share of the heard words that are dropped in training",
     )
     task.add_argument(
         "--picture-dropout", type=share, default=0.2, help="dropout rate of the features of the picture"
@@ -72,12 +116,37 @@ def train_parser():
         "--beam", type=whole(1), default=1, help="width of the beam search that writes; 1 writes greedily"
     )
     pictures.add_options(parser, size="48x48", filters=16, stages=3)
-    parser.set_defaults(units=256, epochs=15, patience=1000, learning_rate=2e-3, decay=True, dropout=0.3)
+    parser.set_defaults(units=256, epochs=10, patience=1000, learning_rate=2e-3, decay=True, dropout=0.3)
     return parser
 
 
+def predict_parser():
+    parser = Parser(prog=f"python -m experiments.{TASK} predict", description="Caption pictures.")
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    parser.add_argument("image", metavar="IMAGE", nargs="+", help="a file that holds a picture")
+    parser.add_argument("--beam", type=whole(1), help="width of the beam search; by default that of the run")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how captions are printed")
+    parser.add_argument(
+        "--attention",
+        type=_drawing,
+        metavar="FILE",
+        help="draw where the network looked as it chose each word: a film strip into a .png or .svg file, or "
+        "a page to point at words into an .html file",
+    )
+    return parser
+
+
+def _drawing(text):
+    """The type of a file to draw into."""
+    path = Path(text)
+    if path.suffix not in looks.SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file named {', '.join(looks.SUFFIXES)}")
+    return path
+
+
 def main(arguments=None):
-    return command_line({"train": (train_parser(), train)}, arguments)
+    commands = {"train": (train_parser(), train), "predict": (predict_parser(), predict)}
+    return command_line(commands, arguments)
 
 
 if __name__ == "__main__":

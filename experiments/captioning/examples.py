@@ -37,7 +37,7 @@ def batches(part, vocabulary, options, jitter=0.0):
 
 
 def jittered(pictures, most, rng):
-    """Pictures (batch, height, width, channels), each shifted, and zoomed in height and width, by a random share.
+    """Pictures (batch, height, width, channels), each shifted and zoomed in height and width at random.
 
     most: the largest share of the height and width. What comes in from outside is like the picture's border.
     """

@@ -1,44 +1,38 @@
-"""How well captions are written."""
+"""How well captions are written, and whether the network looked where it should."""
 
 import numpy as np
 
-import keras_gates
-from experiments.captioning.words import END, START
-
-BATCH = 500  # pictures that are captioned together
+from experiments.captioning import where
+from experiments.common import written as texts
 
 
-def measure(model, tests, vocabulary, longest, beam):
-    """The measures of each test part, named after it; a part without a name has the measures' plain names."""
+def measure(captioner, tests):
+    """The measures of each test part, named after it."""
     measures = {}
     for name, part in tests.items():
-        written = write(model, part.pictures, vocabulary, longest, beam)
-        for what, value in compare(written, part.captions).items():
-            measures["_".join(filter(None, ("test", name, what)))] = value
+        prefix = f"test_{name}_" if name else "test_"
+        found = compare(captioner.write(part.pictures), part.captions)
+        measures |= {f"{prefix}{what}": value for what, value in found.items()}
     return measures
 
 
 def compare(written, captions):
-    """Measures of written captions, against all right ones of each picture."""
-    exact = np.array([text in right for text, right in zip(written, captions, strict=True)])
+    """Measures of captions that were written.
+
+    written: a `Caption` for each picture.
+    captions: all right captions of each picture, a tuple of strings.
+    """
+    said = [caption.text for caption in written]
+    exact = np.array([text in right for text, right in zip(said, captions, strict=True)])
     single = np.array([len(right) == 1 for right in captions])
-    return {
+    score, signature = texts.bleu(said, captions)
+    measures = {
         "exact_match": float(exact.mean()),
-        "exact_match_of_single": float(exact[single].mean()),
+        # of the pictures that have one right caption only, as far as there are any
+        **({"exact_match_of_one_caption": float(exact[single].mean())} if single.any() else {}),
+        "word_accuracy": texts.word_accuracy(said, captions),
+        "bleu": score,
+        "bleu_signature": signature,
     }
-
-
-def write(model, pictures, vocabulary, longest, beam):
-    """The captions that the model writes, a list of strings."""
-    from experiments.captioning.problem import strategy
-
-    texts = []
-    for start in range(0, len(pictures), BATCH):
-        chunk = pictures[start : start + BATCH]
-        chunk = np.broadcast_to(chunk, (*chunk.shape[:3], 3))
-        written = keras_gates.write(
-            model, over="heard", context={"picture": chunk}, start=START, stop=END, length=longest + 1,
-            how=strategy(beam), vocabulary=list(vocabulary.names),
-        )
-        texts += written.text
-    return texts
+    masses = where.masses([caption for caption, right in zip(written, exact, strict=True) if right])
+    return measures | {f"attention_{half}": mass for half, mass in masses.items()}

@@ -75,7 +75,7 @@ class Network:
         return {"picture": picture, "heard": heard}, keras.layers.Dropout(options.dropout)(x)
 
     def _looking_everywhere(self, weight, cell, x, grid, states):
-        """What the decoder gives, in a model with the loss of Xu et al. 2015, eq. 14: see `DoublyStochastic`."""
+        """What the decoder gives, in a model that has the loss `DoublyStochastic`."""
         cell = Looking(cell, self.places)
         if states is not None:
             states = [*states, ops.zeros_like(grid[..., 0])]
@@ -84,7 +84,7 @@ class Network:
         return DoublyStochastic(weight, name="doubly_stochastic")([x, looked])
 
     def _memory(self, grid):
-        """The grid of features with a learned vector of each place, as its features do not say where they are."""
+        """The grid of features, which do not say where they are, with a learned vector of each place."""
         place = ops.cumsum(ops.ones_like(grid[..., 0], dtype="int32"), axis=1) - 1
         return grid + self.place_vectors(place)
 
@@ -135,6 +135,8 @@ class Looking(WrapperCell):
 
 class DoublyStochastic(keras.layers.Layer):
     """Adds to the loss how unevenly a caption looked at the places: weight · Σ_i (1 − Σ_t α_ti)².
+
+    This is the regularisation of Xu et al. 2015, eq. 14.
 
     Called on what passes through unchanged, and on Σ_t α_t, (batch, places).
     """

@@ -1,7 +1,7 @@
 """Characters as the DejaVu faces draw them, captioned with their Unicode names.
 
-The faces come with matplotlib. Two questions are asked of a network: does it know a character in a *face* that it
-has not seen, and can it name a *character* that it has not seen, by putting known words together?
+The faces come with matplotlib. Two questions are asked of a network: does it know a character in a *face* that
+it has not seen, and can it name a *character* that it has not seen, by putting known words together?
 
 - Controls, marks and separators are left out, and so are characters whose names have a word that fewer than
   `LEAST` of the characters to learn from have.
