@@ -1,6 +1,6 @@
 """Characters as the DejaVu faces draw them, captioned with their Unicode names.
 
-The faces come with matplotlib. Two questions are asked of a network: does it know a character in a *face* that
+The faces come with matplotlib. A network is asked two questions: does it know a character in a *face* that
 it has not seen, and can it name a *character* that it has not seen, by putting known words together?
 
 - Controls, marks and separators are left out, and so are characters whose names have a word that fewer than
