@@ -41,7 +41,6 @@ class Captioner:
 
     def __init__(self, model: keras.Model, names, longest, beam=1):
         self.model = model
-        self.grid = grid_of(model.get_layer("encoder"))
         self.length = longest + 1  # with the token that ends it
         self.arguments = writing(names, beam)
 
@@ -56,16 +55,14 @@ class Captioner:
     def _write(self, pictures):
         context = {"picture": pictures}
         written = keras_gates.write(self.model, context=context, length=self.length, **self.arguments)
-        looked = next(iter(written.alignments.values()), None)
+        looked = [None] * len(pictures)
+        if written.alignments:
+            (alignment,) = written.alignments.values()
+            grid = grid_of(self.model.get_layer("encoder"))
+            looked = [row[:n].reshape(n, *grid) for row, n in zip(alignment, written.lengths, strict=True)]
         return [
-            Caption(
-                words=text.split(),
-                score=float(score),
-                looked=None if looked is None else looked[row, :count].reshape(count, *self.grid),
-            )
-            for row, (text, score, count) in enumerate(
-                zip(written.text, written.scores, written.lengths, strict=True)
-            )
+            Caption(text.split(), float(score), places)
+            for text, score, places in zip(written.text, written.scores, looked, strict=True)
         ]
 
 

@@ -6,6 +6,7 @@ from keras import ops
 import keras_gates
 from experiments.captioning import TASK
 from experiments.common import pictures
+from experiments.common.errors import InputError
 from keras_gates.cells.wrappers import WrapperCell
 
 CARRIED = ("h", "c")  # the states of a cell that a picture can start; others count or normalise
@@ -20,6 +21,8 @@ class Network:
     """
 
     def __init__(self, size, options):
+        if options.doubly_stochastic and options.attention == "none":
+            raise InputError("--doubly-stochastic needs --attention soft or hard.")
         self.options = options
         self.encoder = pictures.encoder(options)
         self.places, width = self.encoder.output_shape[1:]

@@ -3,8 +3,8 @@
 The faces come with matplotlib. A network is asked two questions: does it know a character in a *face* that
 it has not seen, and can it name a *character* that it has not seen, by putting known words together?
 
-- Controls, marks and separators are left out, and so are characters whose names have a word that fewer than
-  `LEAST` of the characters to learn from have.
+- Controls, marks and separators are left out, and so are characters whose names have a word that is in fewer
+  than `LEAST` names to learn from.
 - A hash of the name puts a tenth of the characters into the test, and a twentieth into the validation part.
 - `HELD_OUT`, a face of each family, are drawn only for the test on faces.
 - Characters may be drawn exactly alike (A: Latin, Greek or Cyrillic?), within a face or across faces. So each
@@ -42,12 +42,9 @@ EM, BASE = 34 / 48, 35 / 48
 
 def read(size):
     """The characters as pictures of that size, (height, width): black on white."""
-    named = {character: name for character in _characters() if (name := _name(character))}
-    parts = {name: _part_of(name) for name in named.values()}
-    counts = collections.Counter(
-        word for name, part in parts.items() if part == "train" for word in name.split()
-    )
-    known = {name: part for name, part in parts.items() if all(counts[w] >= LEAST for w in name.split())}
+    seen, named = (_named(faces) for faces in ([f for f in FACES if f not in HELD_OUT], FACES))
+    words = _words({name for name in seen.values() if _part_of(name) == "train"})
+    known = {name: _part_of(name) for name in seen.values() if words.issuperset(name.split())}
     chosen = collections.defaultdict(list)
     for pixels, drawn in _drawings(named, size).items():
         if found := _placed(drawn, known):
@@ -62,11 +59,21 @@ def draw(character, face, size):
     return np.asarray(_draw(character, _font(face, size), size))
 
 
+def _words(names):
+    """The words of those names whose every word is in at least `LEAST` of them."""
+    while True:
+        counts = collections.Counter(word for name in names for word in name.split())
+        kept = {name for name in names if all(counts[word] >= LEAST for word in name.split())}
+        if kept == names:
+            return set(counts)
+        names = kept
+
+
 def _placed(drawn, known):
     """The part of a drawing and its captions, or None if it has no known name.
 
     drawn: pairs of a face and a name, of all that is drawn so.
-    known: the part of each name whose words are all known.
+    known: the part of each name of a character that a seen face draws and whose words are all known.
     """
     seen = {name for face, name in drawn if face not in HELD_OUT and name in known}
     learnt = {name for name in seen if known[name] == "train"}
@@ -122,8 +129,10 @@ def _charmap(face):
     return sorted(map(chr, FT2Font(_path(face)).get_charmap()))
 
 
-def _characters():
-    return sorted({character for face in FACES for character in _charmap(face)})
+def _named(faces):
+    """The characters that some of the faces draw, with their names."""
+    characters = sorted({character for face in faces for character in _charmap(face)})
+    return {character: name for character in characters if (name := _name(character))}
 
 
 def _name(character):
