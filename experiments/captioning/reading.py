@@ -10,6 +10,8 @@ from experiments.common.reading import Reading
 from experiments.common.run_folder import check_labels
 from keras_gates.writing import teacher_forcing
 
+TAKES_PATHS = True
+
 
 def read(model, config, texts):
     """The words that the network itself writes for each picture, the one that ends the caption included.
