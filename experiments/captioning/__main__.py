@@ -78,7 +78,7 @@ def train_parser():
     task.add_argument(
         "--image",
         choices=("state", "step", "none"),
-        default="state",
+        default="step",
         help="how the picture as a whole comes in: state (the states of the recurrent layers start from it), "
         "step (it joins the input of every step), none (not at all)",
     )
@@ -100,23 +100,23 @@ def train_parser():
     task.add_argument(
         "--word-dropout",
         type=share,
-        default=0.2,
+        default=0.1,
         help="share of the heard words that are dropped in training",
     )
     task.add_argument(
-        "--picture-dropout", type=share, default=0.2, help="dropout rate of the features of the picture"
+        "--picture-dropout", type=share, default=0.0, help="dropout rate of the features of the picture"
     )
     task.add_argument(
         "--jitter",
         type=share,
-        default=0.06,
+        default=0.04,
         help="shift and zoom training pictures by up to this share of their size",
     )
     task.add_argument(
         "--beam", type=whole(1), default=1, help="width of the beam search that writes; 1 writes greedily"
     )
     pictures.add_options(parser, size="48x48", filters=16, stages=3)
-    parser.set_defaults(units=256, epochs=10, patience=1000, learning_rate=2e-3, decay=True, dropout=0.3)
+    parser.set_defaults(units=256, epochs=10, patience=1000, learning_rate=3e-3, decay=True, dropout=0.1)
     return parser
 
 

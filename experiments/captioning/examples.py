@@ -7,6 +7,10 @@ from experiments.captioning.words import START
 from experiments.common.batches import Batches, pad
 from keras_gates.writing import teacher_forcing
 
+# The shorter captions, so many of them, are batched as if all were of one length. In batches of exactly one
+# length, pictures would be of a kind, and batch normalisation would see other statistics than it uses later.
+MIXED = 0.8
+
 
 def batches(part, vocabulary, options, jitter=0.0):
     """Every caption of a part with its picture, as `Batches` of ((picture, heard), said, weights).
@@ -33,7 +37,9 @@ def batches(part, vocabulary, options, jitter=0.0):
         tf.TensorSpec((None, None), tf.int32),
         tf.TensorSpec((None, None), tf.float32),
     )
-    return Batches(list(map(len, said)), collate, signature, options.batch_size, options.seed)
+    lengths = list(map(len, said))
+    lengths = np.maximum(lengths, np.quantile(lengths, MIXED))
+    return Batches(lengths, collate, signature, options.batch_size, options.seed)
 
 
 def jittered(pictures, most, rng):
