@@ -25,6 +25,7 @@ import tensorflow as tf
 import keras_gates
 from experiments.common import fitting, training
 from experiments.common.fitting import compile_model
+from experiments.common.written import edit_distance
 from experiments.translation import __main__ as translation
 from experiments.translation import alignment, data, measures
 from experiments.translation.data import Pair
@@ -355,7 +356,7 @@ def test_edit_distance_is_that_of_the_recursive_definition():
     rng = random.Random(0)
     for _ in range(100):
         one, other = ("".join(rng.choices("abc", k=rng.randrange(7))) for _ in range(2))
-        assert measures.edit_distance(one, other) == distance(one, other)
+        assert edit_distance(one, other) == distance(one, other)
 
 
 def test_a_word_is_right_if_any_of_its_pronunciations_is_written():

@@ -1,9 +1,10 @@
 """How well captions are written, and whether the network looked where it should."""
 
 import numpy as np
+import sacrebleu
 
 from experiments.captioning import where
-from experiments.common import written as texts
+from experiments.common.written import columns, error_rate
 
 
 def measure(captioner, tests):
@@ -25,14 +26,14 @@ def compare(written, captions):
     said = [caption.text for caption in written]
     exact = np.array([text in right for text, right in zip(said, captions, strict=True)])
     single = np.array([len(right) == 1 for right in captions])
-    score, signature = texts.bleu(said, captions)
+    bleu = sacrebleu.BLEU()
     measures = {
         "exact_match": float(exact.mean()),
         # of the pictures that have one right caption only, as far as there are any
         **({"exact_match_of_one_caption": float(exact[single].mean())} if single.any() else {}),
-        "word_accuracy": texts.word_accuracy(said, captions),
-        "bleu": score,
-        "bleu_signature": signature,
+        "word_accuracy": 1 - error_rate(said, captions),
+        "bleu": bleu.corpus_score(said, columns(captions)).score,
+        "bleu_signature": str(bleu.get_signature()),
     }
     masses = where.masses([caption for caption, right in zip(written, exact, strict=True) if right])
     return measures | {f"attention_{half}": mass for half, mass in masses.items()}

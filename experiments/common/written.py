@@ -1,7 +1,5 @@
 """Measures of texts that were written, against all texts that would be right."""
 
-import sacrebleu
-
 
 def edit_distance(one, other):
     """The fewest substitutions, insertions and deletions that make one sequence the other."""
@@ -14,8 +12,8 @@ def edit_distance(one, other):
     return row[-1]
 
 
-def word_accuracy(written, references):
-    """1 − the word error rate: edits to the nearest reference, by the number of its words.
+def error_rate(written, references):
+    """Edits that make each text its nearest reference, by the number of words of that; may be above 1.
 
     references: for each written text a sequence of right ones.
     """
@@ -25,16 +23,13 @@ def word_accuracy(written, references):
             (edit_distance(text.split(), reference.split()), len(reference.split())) for reference in right
         )
         errors, total = errors + distance, total + length
-    return 1 - errors / total
+    return errors / total
 
 
-def bleu(written, references):
-    """BLEU from 0 to 100, and sacrebleu's signature, which says how it was computed.
+def columns(references):
+    """References as sacrebleu takes them: the first of every text, the second of every text, …
 
-    references: for each written text a sequence of right ones.
+    references: for each text a sequence of right ones; None stands where a text has fewer than others.
     """
     most = max(map(len, references))
-    columns = [[right[rank] if rank < len(right) else None for right in references] for rank in range(most)]
-    metric = sacrebleu.BLEU()
-    score = metric.corpus_score(written, columns).score
-    return score, str(metric.get_signature())
+    return [[right[rank] if rank < len(right) else None for right in references] for rank in range(most)]
