@@ -11,7 +11,7 @@ from experiments.captioning.problem import EXAMPLES, prepare
 from experiments.common import pictures, training
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, positive, share, training_parser, whole
-from experiments.common.run_folder import check_labels, load_network, read_config
+from experiments.common.run_folder import load_network, read_config
 from experiments.inspect.look import look
 from keras_gates._files import written_whole
 
@@ -27,17 +27,11 @@ def _look_at_examples(run, _, folder):
 def predict(parser, options):
     """Print a caption for each picture, and draw where the network looked."""
     config = read_config(options.run, TASK)
-    model = load_network(options.run)
-    check_labels(config, model.output_shape[-1])
-    attends = config["options"]["attention"] != "none"
-    if options.attention and not attends:
-        raise InputError(f"--attention: the network of {options.run} does not attend to places.")
-    captioner = Captioner(
-        model, config["labels"], config["longest"], options.beam or config["options"]["beam"]
-    )
+    captioner = Captioner.of_run(load_network(options.run), config, options.beam)
     read = [pictures.read_picture(path) for path in options.image]
-    size = pictures.size_of(config["options"]["size"])
-    captions = [captioner.write(pictures.resized(picture, size)[None])[0] for picture in read]
+    captions = [captioner.write(picture[None])[0] for picture in read]
+    if options.attention and captions[0].looked is None:
+        raise InputError(f"--attention: the network of {options.run} does not attend to places.")
     for path, caption in zip(options.image, captions, strict=True):
         print(FORMATS[options.format](path, caption))
     if options.attention:

@@ -7,7 +7,9 @@ import numpy as np
 
 import keras_gates
 from experiments.captioning.words import END, START
+from experiments.common.errors import InputError, reason_of
 from experiments.common.pictures import grid_of
+from experiments.common.run_folder import check_labels
 
 BATCH = 500  # pictures that are captioned together
 
@@ -43,6 +45,23 @@ class Captioner:
         self.model = model
         self.length = longest + 1  # with the token that ends it
         self.arguments = writing(names, beam)
+
+    @classmethod
+    def of_run(cls, model, config, beam=None):
+        """The captioner of a finished run.
+
+        model, config: the run's model.keras and config.json.
+        beam: by default that of the run.
+
+        Raises `InputError` if they do not belong together, or the config is damaged.
+        """
+        check_labels(config, model.output_shape[-1])
+        try:
+            return cls(
+                model, config["labels"], int(config["longest"]), beam or int(config["options"]["beam"])
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"The config.json of the run is damaged: {reason_of(error)}.") from error
 
     def write(self, pictures):
         """A `Caption` for each picture of an array (pictures, height, width, 1 or 3)."""

@@ -7,7 +7,6 @@ from experiments.captioning.words import END, START, Vocabulary
 from experiments.common.batches import pad
 from experiments.common.pictures import read_picture, resized, size_of
 from experiments.common.reading import Reading
-from experiments.common.run_folder import check_labels
 from keras_gates.writing import teacher_forcing
 
 TAKES_PATHS = True
@@ -18,9 +17,8 @@ def read(model, config, texts):
 
     A step is that in which a word is chosen; its label is its place in the caption.
     """
-    check_labels(config, model.output_shape[-1])
+    captioner = Captioner.of_run(model, config)
     vocabulary = Vocabulary(tuple(config["labels"]))
-    captioner = Captioner(model, vocabulary.names, config["longest"])
     size = size_of(config["options"]["size"])
     pictures = np.array([resized(read_picture(path), size) for path in texts])
     captions = captioner.write(pictures)
