@@ -65,7 +65,7 @@ def options(*words):
 
 @pytest.fixture(scope="module")
 def digits():
-    return moving_digits.MovingDigits("test", 300)
+    return moving_digits.MovingDigits("test", 500)
 
 
 def test_the_label_is_known_to_who_saw_the_digit_and_counts_the_flashes(digits):
