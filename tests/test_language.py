@@ -556,14 +556,11 @@ def test_labels_of_python_and_of_other_text():
     assert reading.indentation("\ta\n  b\nc").tolist() == [8, 8, 8, 2, 2, 2, 2, 0]
 
 
-def test_labels_of_what_looks_like_python_and_is_not():
+def test_quotes_and_comments_of_what_looks_like_python_and_is_not():
     code = 'def f((:\n    x = \'a # b\' + "c  # it\'s\n      """two\n lines""" `q` x\'\'\n   )] don\'t\n'
-    of = reading._labels(code)
-    inside = {what: "".join(c for c, on in zip(code, rows, strict=True) if on) for what, rows in of.items()}
-    assert inside["inside quotes"] == '\'a # b\'"""two\n lines"""`q`\'\''
-    assert inside["inside a comment"] == "# it's"
-    assert of["bracket depth"].max() == 2
-    assert not of["bracket depth"][-4:].any()
+    quoted, comment = reading.quotes_and_comments(code)
+    inside = ["".join(c for c, on in zip(code, each, strict=True) if on) for each in (quoted, comment)]
+    assert inside == ['\'a # b\'"""two\n lines"""`q`\'\'', "# it's"]
 
 
 @pytest.mark.parametrize("kind", tokens.KINDS)
