@@ -5,6 +5,7 @@ import gzip
 import io
 import itertools
 import json
+import os
 import sys
 import warnings
 import zipfile
@@ -17,6 +18,7 @@ pytest.importorskip("matplotlib", reason="the experiments need keras_gates[exper
 from experiments.common import figures, parts, scripts, tables, words
 from experiments.common.batches import MOST_STEPS, Batches, pad, runs_within
 from experiments.common.errors import InputError
+from experiments.common.options import Parser, command_line
 from experiments.sentiment import __main__ as sentiment
 from experiments.sentiment import data as reviews
 from experiments.sentiment import problem
@@ -430,7 +432,7 @@ def test_what_a_run_says_of_itself(run):
         "`긍정`, `부정`",
         f"| majority accuracy | {share:.4f} |",
         "--class-weights=balanced",
-        "at most 50",
+        "and 50 later",
     ):
         assert said in card
 
@@ -470,6 +472,17 @@ def test_predict_refuses_input_that_is_not_utf_8(run, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"good\n\xff\n")))
     assert sentiment.main(["predict", str(run)]) == 2
     assert "Line 2 of the standard input is not UTF-8 text (byte 0)." in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error(monkeypatch, capsys):
+    """As `head` in `predict … | head`: the pipe is closed before all is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        commands = {"say": (Parser(prog="say"), lambda parser, options: print("much"))}
+        assert command_line(commands, []) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_finished_run_goes_on_in_a_run_of_its_own(run, tmp_path, capsys):
