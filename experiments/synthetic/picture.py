@@ -28,7 +28,7 @@ def save_picture(task, rule, model, path):
         line = "-" if name in introspect.gates_of(layer) else "--"
         below.plot(values, line, label=name)
     below.set(xlabel="step", ylabel=f"unit {unit}")
-    below.legend(ncols=8, fontsize=8, frameon=False)
+    below.legend(ncols=8, fontsize=8, frameon=False, loc="upper left")  # searching the best place takes time
     figure.savefig(path, format="png", dpi=110)
 
 
