@@ -385,8 +385,8 @@ def test_a_caption_is_right_if_it_is_one_of_those_of_the_picture():
 
 def test_a_run_learns_and_its_folder_is_whole(run):
     assert {path.name for path in run.iterdir()} == {
-        *("config.json", "metrics.json", "history.csv", "learning_curve.png", "model.keras", "saved_model"),
-        *("examples", "attention.png", "attention.html", "inspection"),
+        *("README.md", "config.json", "metrics.json", "history.csv", "learning_curve.png", "checkpoint.npz"),
+        *("model.keras", "saved_model", "examples", "attention.png", "attention.html", "inspection"),
     }
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test_exact_match"] > 0.8  # by chance one in sixteen

@@ -11,10 +11,14 @@ def measure(captioner, tests):
     """The measures of each test part, named after it."""
     measures = {}
     for name, part in tests.items():
-        prefix = f"test_{name}_" if name else "test_"
         found = compare(captioner.write(part.pictures), part.captions)
-        measures |= {f"{prefix}{what}": value for what, value in found.items()}
+        measures |= {measure_of(name, what): value for what, value in found.items()}
     return measures
+
+
+def measure_of(test, what):
+    """The name of a measure of a test part."""
+    return "_".join(filter(None, ("test", test, what)))
 
 
 def compare(written, captions):
