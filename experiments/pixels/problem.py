@@ -4,10 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.common import training
+from experiments.common import mnist, training
 from experiments.common.batches import Batches
 from experiments.common.metrics import classification
-from experiments.pixels import data
 from experiments.pixels.network import network, serving
 
 EVALUATION_BATCH = 500
@@ -21,7 +20,7 @@ PUBLISHED = {  # by row or pixel, and whether permuted
 
 def prepare(options):
     """The pictures that `options.dataset` names, and the network that reads them."""
-    corpus = data.load(options.dataset, options.limit)
+    corpus = mnist.load(options.dataset, options.limit)
     labels = tuple(map(str, range(corpus.classes)))
     published = PUBLISHED.get((options.by, options.permuted))
 

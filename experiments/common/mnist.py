@@ -82,7 +82,7 @@ def _mnist():
 
 def _from_file(dataset):
     if not (dataset.endswith(".npz") and Path(dataset).is_file()):
-        raise InputError(f"--dataset {dataset} is neither digits, mnist nor an .npz file that exists.")
+        raise InputError(f"{dataset} is neither digits, mnist nor an .npz file that exists.")
     try:
         with np.load(dataset) as file:
             arrays = [file[name] for name in ARRAYS]
