@@ -1,0 +1,106 @@
+"""What digit, after a few glances: `python -m experiments.glimpses [train|predict] …`."""
+
+import sys
+from pathlib import Path
+
+from experiments.common import training
+from experiments.common.errors import InputError
+from experiments.common.options import Parser, command_line, positive, training_parser, whole
+from experiments.common.run_folder import load_run
+from experiments.glimpses import TASK, data, shown
+from experiments.glimpses.looking import look_at, picture_of
+from experiments.glimpses.network import READERS
+from experiments.glimpses.problem import prepare
+from experiments.inspect.look import look
+from keras_gates._files import written_whole
+
+LARGEST = 1024  # pixels of the edge of a scene
+
+
+def train(parser, options):
+    training.train(TASK, prepare, look, parser, options)
+
+
+def predict(parser, options):
+    """Print label and probability of every picture, and draw the first one if that is asked for."""
+    pictures = {options.path: shown.path, options.film: shown.film}
+    pictures.pop(None, None)
+    for file in pictures:
+        if not Path(file).absolute().parent.is_dir():
+            raise InputError(f"There is no folder {Path(file).absolute().parent}.")
+    config, model = load_run(TASK, options.run)
+    for source in options.pictures:
+        picture = picture_of(source, config)
+        glances = look_at(model, config, picture)
+        print(f"{source}\t{glances.label}\t{glances.probabilities[-1]:.4f}", flush=True)
+        for file, draw in pictures.items():
+            with written_whole(file, "picture", replace=True) as partial:
+                draw(picture, glances, partial)
+        pictures = {}
+
+
+def train_parser():
+    parser = training_parser(
+        TASK,
+        description="Train a network to name digits that it sees in a few glances, and write a run folder.",
+        epilog=f"Ask a trained model with: python -m experiments.{TASK} predict RUN PICTURE",
+        both_ways=False,
+        examples="pictures",
+    )
+    parser.set_defaults(units=128, epochs=20, patience=5, learning_rate=2e-3, dropout=0.0, decay=True)
+    task = parser.add_argument_group(TASK)
+    task.add_argument(
+        "--dataset",
+        default="digits",
+        help="digits (5,000 of MNIST, nothing to download), mnist (through tensorflow-datasets), or an .npz "
+        "file with x_train, y_train, x_test and y_test",
+    )
+    task.add_argument("--test-on", metavar="DATASET", help="another one of these, for its test part")
+    task.add_argument(
+        "--scene",
+        choices=data.SCENES,
+        default="plain",
+        help="the digit as it is; anywhere in a larger picture; or there among pieces of other digits",
+    )
+    task.add_argument(
+        "--edge", type=whole(28, LARGEST), default=60, help="pixels of the edge of that larger picture"
+    )
+    task.add_argument(
+        "--reader",
+        choices=READERS,
+        default="draw",
+        help="draw: a grid of Gaussian filters, trained by its gradient (Gregor et al. 2015); ram: a retina, "
+        "trained by REINFORCE (Mnih et al. 2014)",
+    )
+    task.add_argument("--glances", type=whole(1), default=6, help="how often the network looks")
+    task.add_argument("--patch", type=whole(2), default=8, help="pixels of the edge of a glance")
+    task.add_argument("--scales", type=whole(1, 8), default=1, help="patches of the retina")
+    task.add_argument(
+        "--stddev", type=positive, default=0.1, help="standard deviation of the retina's place in training"
+    )
+    return parser
+
+
+def predict_parser():
+    parser = Parser(
+        prog=f"python -m experiments.{TASK} predict",
+        description="Print what digit a picture shows, and its probability.",
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "pictures",
+        metavar="PICTURE",
+        nargs="+",
+        help="a picture file, or digits:N for a picture of the test part",
+    )
+    parser.add_argument("--path", metavar="PNG", help="draw the path of the eye over the first picture")
+    parser.add_argument("--film", metavar="GIF", help="write the glances at the first picture one by one")
+    return parser
+
+
+def main(arguments=None):
+    return command_line({"train": (train_parser(), train), "predict": (predict_parser(), predict)}, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
