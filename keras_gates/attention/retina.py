@@ -40,8 +40,8 @@ class RetinaAttention(PictureAttention):
     All patches have `size` × `size` pixels: that of scale s = 0, 1, … is the mean of blocks of 2^s × 2^s
     points. Outside the picture all is zero. Locations are (x, y), from −1, the centre of the first pixel, to
     1, the centre of the last. The vector that is seen is the patches, row by row, `size·size·scales·channels`
-    numbers, followed by the location. A network for a glimpse, as the paper has it, goes into the cell:
-    `features` is applied to the patches, `(batch, size, size, scales·channels)`.
+    numbers, followed by the location. With `features`, the paper's network for a glimpse, the output of that
+    stands in the place of the patches.
 
     A location that is drawn has no gradient: it is trained by REINFORCE (`keras_gates.GlimpseCell`). What
     that needs is in a trace too: `location` and `mean`, shape `(batch, 2)`; `log_prob`, the log density of
@@ -52,7 +52,7 @@ class RetinaAttention(PictureAttention):
         size: height and width of a patch.
         scales: number of patches.
         stddev: standard deviation of the location in training.
-        features: a layer that is applied to the patches, or None.
+        features: a layer that is applied to the patches, `(batch, size, size, scales·channels)`, or None.
         seed: seed of the draws. With the JAX backend, training needs `AttentionRNN(…, unroll=True)`, as in
             `ZoneoutCell`.
         kernel_initializer, **kwargs: as in `DrawAttention`.
