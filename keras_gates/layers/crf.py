@@ -120,7 +120,9 @@ class CRFLoss(keras.losses.Loss):
         y_pred: what `CRF` returned, shape `(batch, time, labels, labels)`.
     """
 
-    def __init__(self, name="crf_loss", reduction="sum_over_batch_size", dtype=None):
+    def __init__(
+        self, name: str = "crf_loss", reduction: str = "sum_over_batch_size", dtype: Any = None
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
@@ -155,7 +157,7 @@ class CRFAccuracy(keras.metrics.MeanMetricWrapper):
         y_pred: what `CRF` returned, shape `(batch, time, labels, labels)`.
     """
 
-    def __init__(self, name="accuracy", dtype=None):
+    def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
         super().__init__(_are_right, name=name, dtype=dtype)
 
     def get_config(self):

@@ -1,5 +1,7 @@
 """A layer that is applied to every step of a sequence."""
 
+from typing import Any
+
 from keras import KerasTensor, layers, ops
 
 from keras_gates.cells.base import register
@@ -30,7 +32,7 @@ class EachStep(layers.Wrapper):
         ValueError: the input has no time axis.
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer: layers.Layer, **kwargs: Any) -> None:
         super().__init__(layer, **kwargs)
         self.supports_masking = True
 
