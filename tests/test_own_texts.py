@@ -433,6 +433,7 @@ def test_what_a_run_says_of_itself(run):
         f"| majority accuracy | {share:.4f} |",
         "--class-weights=balanced",
         "and 50 later",
+        f"python -m experiments.sentiment predict {run} <",
     ):
         assert said in card
 

@@ -31,6 +31,7 @@ def prepare(options):
         model=network.training(),
         serving=lambda model: serving,
         test=lambda model: (measure(captioner, captioned.tests), None),
+        use="predict RUN picture.png",
         main_measure=training.MainMeasure(measure_of(next(iter(captioned.tests)), "exact_match"), "higher"),
         labels=vocabulary.names,
         facts={

@@ -5,19 +5,21 @@ import shlex
 MOST_LABELS = 50  # that are listed
 
 
-def model_card(run, config, metrics, notes, command):
+def model_card(run, config, metrics, notes, command, use):
     """The text of README.md in a run folder.
 
     run: the path of the folder.
     config, metrics: the content of config.json and metrics.json.
     notes: further sentences about the split and the limits.
     command: the command line that trained the model.
+    use: the words after the task's name that use the model, with RUN for the folder; "" if there are none.
     """
     options, task = config["options"], config["task"]
     labels = list(config["labels"])
-    some = ", ".join(f"`{label}`" for label in labels[:MOST_LABELS])
+    some = ", ".join(f"`{label if label.isprintable() else repr(label)}`" for label in labels[:MOST_LABELS])
     more = f" and {len(labels) - MOST_LABELS} more, in config.json" if len(labels) > MOST_LABELS else ""
     examples = ", ".join(f"{number:,} {part}" for part, number in metrics["examples"].items())
+    using = f"python -m experiments.{task} {use.replace('RUN', shlex.quote(str(run)))}\n" if use else ""
     if "continues" in config:
         notes = (*notes, f"It continues the run {config['continues']}, with the optimizer as it was there.")
     return f"""# {run.name}
@@ -36,16 +38,15 @@ trained with `keras_gates` on `{options["dataset"]}`.
 {"".join(f"| {name.replace('_', ' ')} | {_shown(value)} |{chr(10)}" for name, value in _measures(metrics))}
 ## Limits
 
-It has learnt from these data alone. On texts of another kind, time or language it may be wrong more often
-than here, and it gives one of its labels to any text, with a probability that is not calibrated. What is
-unfair in the data is likely to be unfair in the answers: look at each label before you rely on it.
+It has learnt from these data alone. On others, of another kind, time or language, it may be wrong more often
+than here. It answers whatever it is given, with probabilities that are not calibrated. What is unfair in the
+data is likely to be unfair in the answers: look at each kind of answer before you rely on it.
 
 ## Commands
 
 ```sh
 {command}
-python -m experiments.{task} predict {shlex.quote(str(run))} …
-```
+{using}```
 
 `saved_model/` needs only TensorFlow: its README.txt says how to call it, its metadata.json names the labels.
 """

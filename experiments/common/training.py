@@ -62,6 +62,8 @@ class Problem:
     callbacks: those of the task, for `fit`.
     files: a function from the trained network to the files that the run folder has beside those of every
         task: functions `save(path)` by name.
+    use: for the model card: the words after the task's name that use a trained model, RUN being its folder;
+        "" if there is no such command.
     notes: sentences for the model card, about the split and the limits of the model.
     metadata: what else the metadata of the saved model says, beside the labels.
     write: how the saved model writes, as `keras_gates.export` takes it; None if it does not write.
@@ -82,6 +84,7 @@ class Problem:
     main_measure: MainMeasure | None = None
     callbacks: tuple = ()
     files: Callable = lambda model: {}
+    use: str = ""
     notes: tuple = ()
     metadata: dict = dataclasses.field(default_factory=dict)
     write: dict | None = None
@@ -188,7 +191,12 @@ def _train(task, prepare, look, parser, options, folder):
     measures, confusion = problem.test(problem.model)
     metrics = results.metrics_of(problem, measures, history, options)
     card = model_card(
-        folder.path, read_config(folder.partial), metrics, problem.notes, command_of(parser, options)
+        folder.path,
+        read_config(folder.partial),
+        metrics,
+        problem.notes,
+        command_of(parser, options),
+        problem.use,
     )
     results.write_results(folder, problem, history, metrics, confusion, card)
     print(results.summary(metrics))

@@ -37,6 +37,7 @@ def prepare(options):
         texts=tuple(f"digits:{number}" for number in range(TRACED)),
         loss=GlanceLoss(len(labels)),
         metrics=(GlanceAccuracy(len(labels)),),
+        use="predict RUN picture.png",
         main_measure=training.ACCURACY,
     )
 

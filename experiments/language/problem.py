@@ -55,6 +55,7 @@ def prepare(options):
         optimizer=optimizer,
         callbacks=(CarriedState(), Samples(serving, start, options.seed)),
         files=lambda model: {"samples.txt": lambda path: save_samples(serving, start, options.seed, path)},
+        use="write RUN 'how it begins'",
         main_measure=training.MainMeasure("test_bits_per_character", "lower"),
         write={"how": keras_gates.Sampling(), "head": tokens.HEAD},
     )

@@ -45,6 +45,7 @@ def prepare(options):
             "words": sorted(vectorizer.get_vocabulary(include_special_tokens=False)),
         },
         texts=tuple(traced(corpus.test)),
+        use="predict RUN picture.png 'a question?'",
         main_measure=training.ACCURACY,
     )
 

@@ -58,6 +58,7 @@ def prepare(options, given):
             f"{options.serving_length:,} later; those seen only once in training are unknown to it.",
         ),
         metadata={"tokens": options.tokens, "max_length": options.serving_length},
+        use="predict RUN < texts.txt",
         main_measure=training.ACCURACY,
     )
 

@@ -49,6 +49,7 @@ def prepare(options):
             "elements": {name: sum(len(tags) for _, tags in part) for name, part in corpus.parts().items()},
         },
         texts=tuple(as_text(elements) for elements, _ in corpus.test[:TRACED]),
+        use="predict RUN FILE",
         main_measure=training.ACCURACY,
     )
 

@@ -51,6 +51,7 @@ def prepare(options):
         },
         texts=tuple(pair.source for pair in corpus.test[:TRACED]),
         files=test.files,
+        use="predict RUN < texts.txt",
         main_measure=WRONG_WORDS if options.dataset == "cmudict" else BLEU,
         notes=(f"Split: {corpus.split}.",),
         write={

@@ -31,5 +31,6 @@ def prepare(options):
             },
         },
         texts=tuple(f"moving_digits:{number}" for number in range(TRACED)),
+        use="predict RUN film.mp4",
         main_measure=training.ACCURACY,
     )
