@@ -44,7 +44,7 @@ def options(**others):
 def classifier(pool, bidirectional):
     vectorizer = words.vectorizer(TEXTS, 20)
     model = sentiment.network(
-        vectorizer.vocabulary_size(), 2, options(pool=pool, bidirectional=bidirectional)
+        vectorizer.vocabulary_size(), 2, options(pool=pool, bidirectional=bidirectional, ngrams=2)
     )
     return sentiment.serving(model, vectorizer)
 
