@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         options = super().parse_args(args, namespace)
-        absent = object()
+        absent = []  # a list, since options that may be repeated are appended to a copy of it
         explicit = super().parse_args(args, argparse.Namespace(**dict.fromkeys(vars(options), absent)))
         self.given = {name for name, value in vars(explicit).items() if value is not absent}
         return options

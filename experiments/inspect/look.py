@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 import keras_gates
@@ -104,7 +105,7 @@ def write_pictures(folder, trace, reading):
 
 def save(figure: Figure, path):
     figure.savefig(path, dpi=110)
-    figure.clear()
+    pyplot.close(figure)  # pyplot keeps every figure that it made until then
 
 
 def shown(token):
