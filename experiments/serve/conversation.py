@@ -10,6 +10,8 @@ from experiments.serve.limits import MOST_STREAMS, MOST_TRACED, MOST_WAITING, SE
 from experiments.serve.messages import RequestError, flag_in, parsed, pushed_in
 
 TOO_MUCH, TRY_LATER = 1008, 1013  # status codes of a closing WebSocket
+# what sending raises after the client went, and, a RuntimeError, after `hear` or `reply` closed the socket
+GONE = (WebSocketDisconnect, RuntimeError)
 
 
 class Conversation:
@@ -86,7 +88,7 @@ async def hear(socket, waiting):
         try:
             waiting.put_nowait(message["bytes"] if content is None else content.encode())
         except asyncio.QueueFull:
-            with anyio.move_on_after(SEND_SECONDS), contextlib.suppress(WebSocketDisconnect):
+            with anyio.move_on_after(SEND_SECONDS), contextlib.suppress(*GONE):
                 await socket.close(TOO_MUCH, f"More than {MOST_WAITING} messages wait for an answer.")
             return
 
@@ -99,5 +101,5 @@ async def reply(socket, waiting):
         try:
             with anyio.fail_after(SEND_SECONDS):
                 await socket.send_json(answer)
-        except (WebSocketDisconnect, TimeoutError):
+        except (*GONE, TimeoutError):
             return
