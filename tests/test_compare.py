@@ -177,6 +177,20 @@ def table(out):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+def test_a_trial_whose_worker_died_before_its_first_sign_of_life_goes_back_to_the_queue(tmp_path):
+    storage, trial = f"sqlite:///{tmp_path / 'study.db'}", Trial("fake", "lstm", 0, "")
+    left = open_study(storage, 1)
+    enqueue_missing(left, [trial])
+    left.ask()  # and no more: nothing signs for it
+
+    def states():
+        studies.revive(again)
+        return [each.state.name for each in by_trial(again)[trial]]
+
+    again = open_study(storage, 1)
+    wait_for(lambda: states() == ["FAIL", "WAITING"], seconds=60)
+
+
 def test_a_comparison_whose_processes_are_killed_is_finished_by_the_same_command(clone):
     command = ["--tasks", "fake", "--cells", "lstm", "simple", "coupled", "--seeds", "2", "--jobs", "2"]
     command += ["--heartbeat", "1", "--out", str(clone / "killed")]

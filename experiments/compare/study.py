@@ -36,9 +36,23 @@ def open_study(storage, heartbeat):
             grace_period=heartbeat and MISSED * heartbeat,
             heartbeat_stale_trial_callback=back_to_the_queue,
         )
-        return optuna.create_study(storage=opened, study_name=NAME, load_if_exists=True)
+        study = optuna.create_study(storage=opened, study_name=NAME, load_if_exists=True)
+        if heartbeat:
+            _sign_for_silent(study, opened)
+        return study
     except Exception as error:  # whatever SQLAlchemy, its driver or the network may raise
         raise InputError(f"Cannot open the storage {storage}: {reason_of(error)}.") from error
+
+
+def _sign_for_silent(study, storage):
+    """Give every running trial a sign of life, once, when a process opens the study.
+
+    A worker that is killed before its first heartbeat leaves a trial without any, which Optuna would take
+    for running for ever. A worker that lives signs for itself, and a dead one now falls silent.
+    """
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.name == "RUNNING":
+            storage.record_heartbeat(trial._trial_id)
 
 
 def _optuna():
