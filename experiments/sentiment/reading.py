@@ -14,7 +14,10 @@ def read(model, config, texts):
     """Words, and after each of them how probable the last label is, had the text ended there."""
     check_labels(config, model.output_shape[-1])
     inputs = np.array(texts, object)
-    vectorizer = next(layer for layer in model.layers if isinstance(layer, keras.layers.TextVectorization))
+    found = [layer for layer in model.layers if isinstance(layer, keras.layers.TextVectorization)]
+    if not found:
+        raise InputError("model.keras is not a model of this task: it has no layer that splits texts.")
+    vectorizer = found[0]
     tokens = words.tokens(vectorizer, texts)
     if not all(tokens):
         raise InputError(f"There is no word in the text {texts[tokens.index([])]!r}.")
