@@ -1,5 +1,7 @@
 """Batches of sequences of nearly equal length, in an order that depends only on seed and epoch."""
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
@@ -32,7 +34,36 @@ def runs_within(lengths, longest_run, most):
         yield slice(start, len(lengths))
 
 
-class Batches:
+class Epochs:
+    """Batches epoch by epoch, as `tf.data.Dataset`s.
+
+    A subclass has `epoch(number)`, the batches of one epoch, which does not depend on earlier ones, so that
+    training can start with any; `__len__`, how many these are; and `signature`, `tf.TensorSpec`s of a batch.
+    """
+
+    def _of_epoch(self, number):
+        """The batches of one epoch, as `fit` takes them."""
+        return self.epoch(number)
+
+    def endless(self, first_epoch=0):
+        """Epoch after epoch as one endless `tf.data.Dataset`: give `fit` `steps_per_epoch=len(self)`."""
+
+        def stream():
+            for number in itertools.count(first_epoch):
+                yield from self._of_epoch(number)
+
+        return self._dataset(stream, tf.data.INFINITE_CARDINALITY)
+
+    def once(self):
+        """The first epoch as a `tf.data.Dataset`, always the same."""
+        return self._dataset(lambda: self._of_epoch(0), len(self))
+
+    def _dataset(self, stream, cardinality):
+        dataset = tf.data.Dataset.from_generator(stream, output_signature=self.signature)
+        return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(4)
+
+
+class Batches(Epochs):
     """Examples as batches, bucketed by length.
 
     lengths: one whole number per example.
@@ -55,10 +86,7 @@ class Batches:
         return np.argsort(self.lengths, kind="stable")
 
     def epoch(self, number):
-        """The batches of one epoch, as arrays of indices.
-
-        An epoch does not depend on earlier ones, so training can start with any.
-        """
+        """The batches of one epoch, as arrays of indices."""
         rng = np.random.default_rng([self.seed, number])
         shuffled = rng.permutation(len(self.lengths))
         batches = []
@@ -66,16 +94,8 @@ class Batches:
             batches += self._cut(pool[np.argsort(self.lengths[pool], kind="stable")], self.batch_size)
         return [batches[at] for at in rng.permutation(len(batches))]
 
-    def endless(self, first_epoch=0):
-        """Epoch after epoch as one endless `tf.data.Dataset`: give `fit` `steps_per_epoch=len(self)`."""
-
-        def stream():
-            number = first_epoch
-            while True:
-                yield from map(self.collate, self.epoch(number))
-                number += 1
-
-        return self._dataset(stream, tf.data.INFINITE_CARDINALITY)
+    def _of_epoch(self, number):
+        return map(self.collate, self.epoch(number))
 
     def once(self):
         """Every example once, from the shortest to the longest, as a `tf.data.Dataset`.
@@ -85,10 +105,6 @@ class Batches:
         order = self.order
         runs = [order[run] for run in runs_within(self.lengths[order], self.batch_size, MOST_STEPS)]
         return self._dataset(lambda: map(self.collate, runs), len(runs))
-
-    def _dataset(self, stream, cardinality):
-        dataset = tf.data.Dataset.from_generator(stream, output_signature=self.signature)
-        return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(4)
 
     @staticmethod
     def _cut(indices, size):

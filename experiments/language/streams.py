@@ -3,8 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
+from experiments.common.batches import Epochs
 
-class Streams:
+
+class Streams(Epochs):
     """A text cut into rows that are read side by side, chunk after chunk, each predicting the next token.
 
     Row r of every batch continues row r of the batch before, so that a stateful network carries its state
@@ -22,6 +24,7 @@ class Streams:
         length = (len(ids) - 1) // rows
         steps = min(steps, length)
         self.shape = rows, steps
+        self.signature = (tf.TensorSpec(self.shape, tf.int32),) * 2
         self.inputs, self.targets = (
             np.reshape(ids[start : start + rows * length], (rows, length)) for start in (0, 1)
         )
@@ -37,23 +40,3 @@ class Streams:
         steps = self.shape[1]
         for start in range(first * steps, (first + len(self)) * steps, steps):
             yield self.inputs[:, start : start + steps], self.targets[:, start : start + steps]
-
-    def endless(self, first_epoch=0):
-        """Epoch after epoch as one endless `tf.data.Dataset`: give `fit` `steps_per_epoch=len(self)`."""
-
-        def stream():
-            number = first_epoch
-            while True:
-                yield from self.epoch(number)
-                number += 1
-
-        return self._dataset(stream, tf.data.INFINITE_CARDINALITY)
-
-    def once(self):
-        """One epoch as a `tf.data.Dataset`."""
-        return self._dataset(lambda: self.epoch(0), len(self))
-
-    def _dataset(self, stream, cardinality):
-        spec = tf.TensorSpec(self.shape, tf.int32)
-        dataset = tf.data.Dataset.from_generator(stream, output_signature=(spec, spec))
-        return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(4)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from experiments.common.batches import Epochs
+
 TRAIN, VALIDATION, TEST, BASELINE = range(4)  # parts; each has its own random numbers
 
 
@@ -21,7 +23,7 @@ class Sequences(NamedTuple):
     weights: np.ndarray
 
 
-class Drawn:
+class Drawn(Epochs):
     """Batches of drawn sequences; each follows from the seed, the part, the epoch and its number alone.
 
     draw: a function from (random generator, number of sequences) to `Sequences`.
@@ -40,28 +42,13 @@ class Drawn:
         return self.batches * self.batch_size
 
     def epoch(self, number):
-        """The batches of one epoch; it does not depend on earlier ones, so training can start with any."""
+        """The batches of one epoch."""
         for batch in range(self.batches):
-            yield self.draw(np.random.default_rng([self.part, self.seed, number, batch]), self.batch_size)
+            rng = np.random.default_rng([self.part, self.seed, number, batch])
+            yield tuple(self.draw(rng, self.batch_size))
 
-    def endless(self, first_epoch=0):
-        """Epoch after epoch as one endless `tf.data.Dataset`: give `fit` `steps_per_epoch=len(self)`."""
-
-        def stream():
-            number = first_epoch
-            while True:
-                yield from self.epoch(number)
-                number += 1
-
-        return self._dataset(stream, tf.data.INFINITE_CARDINALITY)
-
-    def once(self):
-        """One epoch as a `tf.data.Dataset`, always the same."""
-        return self._dataset(lambda: self.epoch(0), len(self))
-
-    def _dataset(self, stream, cardinality):
+    @property
+    def signature(self):
         inputs, targets, _ = next(self.epoch(0))
         shapes = (None, None, inputs.shape[-1]), (None, None, targets.shape[-1]), (None, None)
-        signature = tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes)
-        dataset = tf.data.Dataset.from_generator(lambda: map(tuple, stream()), output_signature=signature)
-        return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(4)
+        return tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes)
