@@ -1,9 +1,13 @@
 """Pictures of a run."""
 
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+
+from experiments.common.errors import InputError
 
 # matplotlib's own, and usual fonts for scripts that it lacks
 FONTS = (
@@ -12,6 +16,18 @@ FONTS = (
     *("Noto Sans Thai", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial Unicode MS"),
 )
 READABLE_CELLS = 20  # numbers are written into a confusion matrix of at most this many labels
+
+
+def asked_for(draws):
+    """Those functions that draw, by the path to draw to, whose path is not None.
+
+    Raises `InputError` if the folder of a path does not exist: before the work, not after it.
+    """
+    wanted = {Path(path): draw for path, draw in draws if path is not None}
+    for path in wanted:
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"There is no folder {path.absolute().parent}.")
+    return wanted
 
 
 def learning_curve(history, path):

@@ -165,6 +165,16 @@ def command_of(parser, options):
     return shlex.join(["python", "-m", *parser.prog.split()[2:], *words])
 
 
+def looked_up(arguments, *flags, default=None):
+    """The value of an option on a command line that is not parsed yet: on it the other options depend.
+
+    flags: the names of the option, as `add_argument` takes them.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(*flags, dest="value", nargs="?", default=default)
+    return parser.parse_known_args(arguments)[0].value
+
+
 def parse_again(parser, kept, source):
     """The options of an earlier call, by name, checked as the command line checks them.
 

@@ -1,10 +1,9 @@
 """What digit, after a few glances: `python -m experiments.glimpses [train|predict] …`."""
 
 import sys
-from pathlib import Path
 
 from experiments.common import training
-from experiments.common.errors import InputError
+from experiments.common.figures import asked_for
 from experiments.common.options import Parser, command_line, positive, training_parser, whole
 from experiments.common.run_folder import load_run
 from experiments.glimpses import TASK, data, shown
@@ -23,11 +22,7 @@ def train(parser, options):
 
 def predict(parser, options):
     """Print label and probability of every picture, and draw the first one if that is asked for."""
-    pictures = {options.path: shown.path, options.film: shown.film}
-    pictures.pop(None, None)
-    for file in pictures:
-        if not Path(file).absolute().parent.is_dir():
-            raise InputError(f"There is no folder {Path(file).absolute().parent}.")
+    pictures = asked_for([(options.path, shown.path), (options.film, shown.film)])
     config, model = load_run(TASK, options.run)
     for source in options.pictures:
         picture = picture_of(source, config)

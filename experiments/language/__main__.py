@@ -8,7 +8,15 @@ from pathlib import Path
 import keras_gates
 from experiments.common import training
 from experiments.common.errors import InputError
-from experiments.common.options import Parser, command_line, positive, share, training_parser, whole
+from experiments.common.options import (
+    Parser,
+    command_line,
+    looked_up,
+    positive,
+    share,
+    training_parser,
+    whole,
+)
 from experiments.common.run_folder import check_labels, load_network, load_run, read_config
 from experiments.common.texts import decoded
 from experiments.inspect.look import look
@@ -172,17 +180,10 @@ def score_parser():
     return parser
 
 
-def preset_of(arguments):
-    """The preset on the command line, or None."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--preset", nargs="?")
-    return parser.parse_known_args(arguments)[0].preset
-
-
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = {
-        "train": (train_parser(preset_of(arguments)), train),
+        "train": (train_parser(looked_up(arguments, "--preset")), train),
         "write": (write_parser(), write),
         "score": (score_parser(), score),
     }

@@ -5,7 +5,7 @@ import sys
 
 from experiments.common import highlight, training
 from experiments.common.errors import InputError
-from experiments.common.options import Parser, command_line, share, training_parser, whole
+from experiments.common.options import Parser, command_line, looked_up, share, training_parser, whole
 from experiments.common.run_folder import check_labels, load_run
 from experiments.common.texts import text_of
 from experiments.inspect.look import look
@@ -172,9 +172,9 @@ def predict_parser():
 
 def reads_of(arguments):
     """What the dataset on the command line is made of: "characters" or "words"."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--dataset", "--train", nargs="?", default="python")
-    return "characters" if is_python(parser.parse_known_args(arguments)[0]) else "words"
+    return (
+        "characters" if is_python(looked_up(arguments, "--dataset", "--train", default="python")) else "words"
+    )
 
 
 def main(arguments=None):

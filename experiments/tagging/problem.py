@@ -23,7 +23,7 @@ VALIDATION_WINDOWS = 512
 def prepare(options):
     """The corpus as batches of strings, and the network that reads them."""
     corpus = data.read(options)
-    is_python = data.is_python(options)
+    is_python = data.is_python(options.dataset)
     network, parts = (_read_text if is_python else _read_words)(corpus, options)
     train, validation, test = parts
     mark_spans = are_spans(corpus.names)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.common import training
 from experiments.common.errors import InputError
-from experiments.common.options import Parser, command_line, not_negative, training_parser, whole
+from experiments.common.options import Parser, command_line, looked_up, not_negative, training_parser, whole
 from experiments.common.run_folder import load_network, read_config
 from experiments.common.texts import input_lines
 from experiments.inspect.look import look
@@ -182,18 +182,11 @@ def add_search_options(group):
     )
 
 
-def chosen(arguments):
-    """The dataset and the preset on the command line; the latter may be None."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--dataset", nargs="?", default="cmudict")
-    parser.add_argument("--preset", nargs="?")
-    found = parser.parse_known_args(arguments)[0]
-    return found.dataset, found.preset
-
-
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = train_parser(*chosen(arguments))
+    parser = train_parser(
+        looked_up(arguments, "--dataset", default="cmudict"), looked_up(arguments, "--preset")
+    )
     commands = {
         "train": (parser, train),
         "predict": (predict_parser(), predict),

@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from experiments.common import training
 from experiments.common.errors import InputError
+from experiments.common.figures import asked_for
 from experiments.common.options import Parser, command_line, training_parser, whole
 from experiments.common.pictures import add_options
 from experiments.common.run_folder import load_run
@@ -29,11 +29,7 @@ def train(parser, options):
 
 def predict(parser, options):
     """Print number, label and probability of every frame, and draw them if that is asked for."""
-    pictures = {options.strip: shown.strip, options.film: shown.film}
-    pictures.pop(None, None)
-    for path in pictures:
-        if not Path(path).absolute().parent.is_dir():
-            raise InputError(f"There is no folder {Path(path).absolute().parent}.")
+    pictures = asked_for([(options.strip, shown.strip), (options.film, shown.film)])
     config, model = load_run(TASK, options.run)
     kept = []
     for number, seen in enumerate(watch(model, config, frames_of(options.film_or_folder))):

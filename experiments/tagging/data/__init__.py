@@ -7,17 +7,17 @@ from experiments.common.errors import InputError
 from experiments.tagging.data import conll, library, treebanks
 
 
-def is_python(options):
-    return options.dataset == "python"
+def is_python(dataset):
+    return dataset == "python"
 
 
 def read(options):
     """The corpus that --dataset names."""
     dataset, own = options.dataset, {"validation": options.validation, "test": options.test}
-    is_known = is_python(options) or dataset.split("/")[0] in treebanks.COLUMNS
+    is_known = is_python(options.dataset) or dataset.split("/")[0] in treebanks.COLUMNS
     if is_known and any(own.values()):
         raise InputError(f"--validation and --test go with the path of a file or folder, not with {dataset}.")
-    if is_python(options):
+    if is_python(options.dataset):
         if options.column is not None:
             raise InputError("--dataset python has no columns; leave out --column.")
         return library.read(options.limit)
