@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -380,6 +381,8 @@ def test_a_cell_in_a_file_of_the_users_trains_within_a_budget(tmp_path, registry
     # U and b of two gates, the two features' W, and the output: 2 (u² + 3 u) + u + 1 at most 300: u = 10
     assert metrics["parameters"] == 2 * (10**2 + 3 * 10) + 10 + 1
     assert json.loads((out / "config.json").read_text())["options"]["units"] == 10
+    given = ["--epochs", "2", "--patience", "9", "--cell", f"{path}:MyCell"]
+    assert synthetic.main(["--resume", str(out), *given, "--out", str(tmp_path / "longer")]) == 0
 
 
 def test_a_file_without_such_a_cell_is_refused_in_one_sentence(tmp_path, capsys, registry):
@@ -400,3 +403,19 @@ def test_the_budget_of_a_cell_with_modules_counts_from_its_least_units(tmp_path)
     assert synthetic.main([*given, "--out", str(out)]) == 0
     units = json.loads((out / "config.json").read_text())["options"]["units"]
     assert units * (units + 3) + units + 1 <= 100 < (units + 1) * (units + 4) + units + 2
+
+
+def test_resume_runs_no_file_that_only_the_run_names(run, tmp_path, capsys, registry):
+    hostile, ran = tmp_path / "hostile.py", tmp_path / "ran"
+    hostile.write_text(f"import pathlib\npathlib.Path({str(ran)!r}).touch()\n{MY_CELL}")
+    foreign = tmp_path / "foreign"
+    shutil.copytree(run, foreign)
+    config = json.loads((foreign / "config.json").read_text())
+    config["options"]["cell"] = cell = f"{hostile}:MyCell"
+    (foreign / "config.json").write_text(json.dumps(config))
+    assert synthetic.main(["--resume", str(foreign), "--epochs", "9"]) == 2
+    assert f"give --cell {cell}" in capsys.readouterr().err
+    assert not ran.exists()
+    assert synthetic.main(["--resume", str(foreign), "--epochs", "9", "--cell", f"{hostile}:Other"]) == 2
+    assert synthetic.main(["--resume", str(foreign), "--epochs", "9", "--cell", "gru"]) == 2
+    assert "leave out --cell" in capsys.readouterr().err

@@ -16,13 +16,18 @@ def cell_name(text):
     Such a class is then in `keras_gates.cell_classes()`, under the text.
     """
     if text not in keras_gates.cell_classes():
-        if not re.fullmatch(r".+\.py:\w+", text):
+        if not is_in_file(text):
             raise argparse.ArgumentTypeError(
                 f"invalid choice: {text!r} (choose from {', '.join(keras_gates.cell_classes())}; "
                 "or give a class of your own as path.py:Class)"
             )
         register(text)(_class_in_file(*text.rsplit(":", 1)))
     return text
+
+
+def is_in_file(cell):
+    """Whether the name of a cell is that of a class in a file, which is run to have it."""
+    return re.fullmatch(r".+\.py:\w+", cell) is not None
 
 
 def plain_name(cell):

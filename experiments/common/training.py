@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import keras
 
+import keras_gates
 from experiments.common import results
 from experiments.common.batches import Batches
 from experiments.common.budget import units_within
 from experiments.common.card import model_card
-from experiments.common.cells import plain_name
+from experiments.common.cells import is_in_file, plain_name
 from experiments.common.errors import InputError, reason_of, sentence_of
 from experiments.common.fitting import (
     Checkpoint,
@@ -117,12 +118,12 @@ def _open(task, parser, options):
         out = options.out or free_path(f"runs/{task}-{plain_name(options.cell)}")
         return True, RunFolder.create(out), options
     given = {name: getattr(options, name) for name in parser.given - {"resume"}}
-    if wrong := sorted(given.keys() - {"epochs", "patience", "out"}):
+    if wrong := sorted(given.keys() - {"epochs", "patience", "out"} - _cell_again(given)):
         raise InputError(
             f"--resume takes every option but --epochs and --patience from the run; "
             f"leave out --{wrong[0].replace('_', '-')}."
         )
-    changed = {name: value for name, value in given.items() if name != "out"}
+    changed = {name: value for name, value in given.items() if name not in ("out", "cell")}
     if Path(options.resume).is_dir() and "epochs" in changed and not options.resume.endswith(".partial"):
         return _continue(task, parser, options, changed)
     if "out" in given:
@@ -154,8 +155,20 @@ def _continue(task, parser, options, changed):
     return True, folder, again
 
 
+def _cell_again(given):
+    """{"cell"} if a class in a file is given beside --resume, else nothing."""
+    return {"cell"} if is_in_file(given.get("cell", "")) else set()
+
+
 def _options_again(parser, config, changed, folder):
-    """The options of a run, some of them changed."""
+    """The options of a run, some of them changed.
+
+    A cell in a file is run only if this command line names it: whoever wrote config.json must not decide
+    what is run here.
+    """
+    cell = config["options"].get("cell")
+    if isinstance(cell, str) and is_in_file(cell) and cell not in keras_gates.cell_classes():
+        raise InputError(f"The run's cell is a class in a file, which would be run: give --cell {cell} too.")
     again = parse_again(parser, config["options"], folder / CONFIG)
     vars(again).update(changed)
     return again

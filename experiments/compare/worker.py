@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import experiments
+from experiments.common.cells import is_in_file
 from experiments.common.errors import DIVERGED
 from experiments.common.run_folder import CONFIG, RunFolder, read_metrics
 from experiments.compare.locks import AGAIN, held
@@ -105,7 +106,8 @@ def process(trial, folder, lock):
     """Train in a process, from the beginning or where it was interrupted: (exit code, last line it wrote)."""
     partial = RunFolder(folder).partial
     if (partial / CONFIG).is_file():
-        arguments = [trial.module(), "--resume", str(folder)]
+        cell = ["--cell", trial.cell] if is_in_file(trial.cell) else []
+        arguments = [trial.module(), "--resume", str(folder), *cell]
     else:
         shutil.rmtree(partial, ignore_errors=True)
         arguments = trial.arguments(folder)
