@@ -23,6 +23,7 @@ import tensorflow as tf
 import keras_gates
 from experiments.common.errors import InputError
 from experiments.common.fitting import compile_model
+from experiments.common.options import looked_up
 from experiments.inspect import __main__ as inspect
 from experiments.language import __main__ as language
 from experiments.language import data, reading, tokens
@@ -72,7 +73,7 @@ def words_run(file, tmp_path_factory):
 
 def options(*arguments):
     arguments = [*map(str, arguments)]
-    return language.train_parser(language.preset_of(arguments)).parse_args(arguments)
+    return language.train_parser(looked_up(arguments, "--preset")).parse_args(arguments)
 
 
 def losses(run):

@@ -175,7 +175,7 @@ def test_every_sequence_is_new_and_follows_from_its_seed(name):
     def stream(seed):
         return Drawn(lambda rng, count: task.draw(rng, count, **task.rule), TRAIN, 8, 2, seed)
 
-    one, again, other = (list(map(Sequences._make, stream(seed).epoch(1))) for seed in (0, 0, 1))
+    one, again, other = (list(stream(seed).epoch(1)) for seed in (0, 0, 1))
     for ours, theirs in zip(one, again, strict=True):
         np.testing.assert_array_equal(ours.inputs, theirs.inputs)
     assert one[0].inputs.shape[-1] == len(task.features)

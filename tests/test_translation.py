@@ -25,6 +25,7 @@ import tensorflow as tf
 import keras_gates
 from experiments.common import fitting, training
 from experiments.common.fitting import compile_model
+from experiments.common.options import looked_up
 from experiments.common.written import edit_distance
 from experiments.translation import __main__ as translation
 from experiments.translation import alignment, data, measures
@@ -92,7 +93,8 @@ def translator(run):
 
 def options(*arguments):
     arguments = [*map(str, arguments)]
-    return translation.train_parser(*translation.chosen(arguments)).parse_args(arguments)
+    dataset, preset = looked_up(arguments, "--dataset", default="cmudict"), looked_up(arguments, "--preset")
+    return translation.train_parser(dataset, preset).parse_args(arguments)
 
 
 def fails(capsys, *arguments):

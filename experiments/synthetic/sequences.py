@@ -45,7 +45,10 @@ class Drawn(Epochs):
         """The batches of one epoch."""
         for batch in range(self.batches):
             rng = np.random.default_rng([self.part, self.seed, number, batch])
-            yield tuple(self.draw(rng, self.batch_size))
+            yield self.draw(rng, self.batch_size)
+
+    def _of_epoch(self, number):
+        return map(tuple, self.epoch(number))
 
     @property
     def signature(self):
