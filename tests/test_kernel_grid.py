@@ -3,6 +3,7 @@
 `KERAS_GATES_FULL_GRID=1` takes every problem instead of some for each cell.
 """
 
+import functools
 import itertools
 import os
 
@@ -14,33 +15,64 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("kernels serve TensorFlow only", allow_module_level=True)
 
-from test_kernels import CELLS, MASKS, answers, needs_kernels, random_layer  # noqa: E402
+from test_kernels import CELLS, MASKS, answers, needs_kernels, random_layer, tensors  # noqa: E402
 
 import keras_gates  # noqa: E402
 
+FULL = bool(os.environ.get("KERAS_GATES_FULL_GRID"))
 BOUND = 2e-5  # of the largest value; a smaller error is right in any case
 
 
-def grid(full):
-    """Problems (batch, time, features, units, mask, backwards): the whole grid, or a sample of it."""
+def grid():
+    """Problems (batch, time, features, units, mask, backwards): all, or some.
+
+    Neighbours differ in batch, time and mask alone: so they share a traced function, see `exact_function`.
+    """
     sizes = [(1, 1), (2, 3), (5, 16), (16, 5), (33, 31), (64, 48), (130, 65), (7, 130), (65, 128)]
-    every = list(itertools.product((1, 3, 16, 65), (1, 2, 37), sizes, MASKS, (False, True)))
-    chosen = every if full else [every[k] for k in np.random.default_rng(0).permutation(len(every))[:10]]
-    return [(batch, time, *size, mask, backwards) for batch, time, size, mask, backwards in chosen]
+    every = list(itertools.product(sizes, (False, True), (1, 3, 16, 65), (1, 2, 37), MASKS))
+    chosen = every if FULL else [every[k] for k in np.random.default_rng(0).permutation(len(every))[:10]]
+    return [(batch, time, *size, mask, backwards) for size, backwards, batch, time, mask in chosen]
 
 
-def in_double_precision(layer, make, question):
+@functools.lru_cache(maxsize=1)
+def exact_layer(name, features, units, backwards):
+    """A layer in float64."""
+    layer = keras_gates.RNN(
+        CELLS[name](units, dtype="float64"), return_sequences=True, return_state=True,
+        go_backwards=backwards, dtype="float64",
+    )  # fmt: skip
+    layer.build((None, None, features))
+    return layer
+
+
+@functools.lru_cache(maxsize=1)
+def exact_function(name, features, units, backwards):
+    """The plain path of `exact_layer`, traced for any batch and time: it pays where it is asked often."""
+    layer = exact_layer(name, features, units, backwards)
+    many, state = tf.TensorSpec((None, None, units), "float64"), tf.TensorSpec((None, units), "float64")
+    states = [state] * len(layer.cell.state_size)
+    x, mask = tf.TensorSpec((None, None, features), "float64"), tf.TensorSpec((None, None), "bool")
+
+    @tf.function(input_signature=[x, states, mask, [many, *states]])
+    def ask(x, states, mask, cotangents):
+        return tensors(layer, x, states, mask, cotangents, "never")
+
+    return ask
+
+
+def in_double_precision(name, weights, question, backwards):
     """The plain path's answers for the same weights and values, in float64."""
     x, states, mask, cotangents = question
-    exact = keras_gates.RNN(
-        make(layer.cell.units, dtype="float64"), return_sequences=True, return_state=True,
-        go_backwards=layer.go_backwards, dtype="float64",
-    )  # fmt: skip
-    exact.build(x.shape)
-    for variable, single in zip(exact.trainable_variables, layer.trainable_variables, strict=True):
+    of = name, x.shape[-1], states[0].shape[-1], backwards
+    layer = exact_layer(*of)
+    for variable, single in zip(layer.trainable_variables, weights, strict=True):
         variable.assign(tf.cast(single.value, "float64"))
-    states, cotangents = ([a.astype("float64") for a in arrays] for arrays in (states, cotangents))
-    return answers(exact, x.astype("float64"), states, mask, cotangents, "never")
+    x, *others = (a.astype("float64") for a in (x, *states, *cotangents))
+    states, cotangents = others[: len(states)], others[len(states) :]
+    if not FULL:
+        return answers(layer, x, states, mask, cotangents, "never")
+    mask = np.ones(x.shape[:2], bool) if mask is None else mask
+    return {name: tensor.numpy() for name, tensor in exact_function(*of)(x, states, mask, cotangents).items()}
 
 
 def errors(got, exact):
@@ -52,11 +84,11 @@ def errors(got, exact):
 
 
 @needs_kernels
-@pytest.mark.parametrize("problem", grid(full=bool(os.environ.get("KERAS_GATES_FULL_GRID"))), ids=str)
+@pytest.mark.parametrize("problem", grid(), ids=str)
 @pytest.mark.parametrize("name", CELLS)
 def test_kernels_are_as_exact_as_the_plain_path(name, problem):
     layer, question = random_layer(CELLS[name], problem)
-    exact = in_double_precision(layer, CELLS[name], question)
+    exact = in_double_precision(name, layer.trainable_variables, question, backwards=problem[-1])
     beyond = {
         of: error
         for of, error in errors(answers(layer, *question, "training"), exact).items()

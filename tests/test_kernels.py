@@ -89,8 +89,14 @@ def mask_of(kind, batch, time, rng):
 
 
 def answers(layer, x, states, mask, cotangents, when, training=True):
-    """Results and the gradients of their weighted sum, by name; and whether a kernel gave them."""
+    """Results and the gradients of their weighted sum, by name."""
     x, states = tf.constant(x), [tf.constant(state) for state in states]
+    given = tensors(layer, x, states, mask, cotangents, when, training)
+    return {name: tensor.numpy() for name, tensor in given.items()}
+
+
+def tensors(layer, x, states, mask, cotangents, when, training=True):
+    """`answers` as tensors, of tensors."""
     weights = [variable.value for variable in layer.trainable_variables]
     with keras_gates.use_kernels(when), tf.GradientTape() as tape:
         tape.watch([x, *states])
@@ -100,8 +106,8 @@ def answers(layer, x, states, mask, cotangents, when, training=True):
     gradients = tape.gradient(total, [x, *states, *weights], unconnected_gradients="zero")
     names = ["x", *(f"state {k}" for k in range(len(states))), *(v.name for v in layer.trainable_variables)]
     return {
-        **{f"result {k}": r.numpy() for k, r in enumerate(results)},
-        **{f"gradient of {n}": g.numpy() for n, g in zip(names, gradients, strict=True)},
+        **{f"result {k}": r for k, r in enumerate(results)},
+        **{f"gradient of {n}": g for n, g in zip(names, gradients, strict=True)},
     }
 
 
