@@ -1,5 +1,6 @@
 """The language task from the outside, the lecture's program, and a text as streams."""
 
+import collections
 import html.parser
 import json
 import os
@@ -26,10 +27,10 @@ from experiments.common.fitting import compile_model
 from experiments.common.options import looked_up
 from experiments.inspect import __main__ as inspect
 from experiments.language import __main__ as language
-from experiments.language import data, reading, tokens
+from experiments.language import cache, data, reading, tokens
 from experiments.language.measures import measure
 from experiments.language.network import Network, reset_states
-from experiments.language.problem import prepare
+from experiments.language.problem import prepare, tested
 from experiments.language.streams import Streams
 from keras_gates.kernels import operation
 
@@ -222,6 +223,44 @@ def test_the_state_is_carried_over_the_pieces_of_a_long_text(monkeypatch):
     assert in_pieces == pytest.approx(whole, rel=1e-5)
     monkeypatch.setattr("experiments.language.measures.ROW", 200)
     assert measure(network, ids, np.ones_like(ids))["test_rows"] == 2
+
+
+def cached_by_definition(states, targets, size, theta):
+    """p_cache of each target, step by step: equation 3 of Grave, Joulin & Usunier 2017, with cosines."""
+    probabilities = []
+    for now, wanted in enumerate(targets):
+        mass = collections.Counter()
+        for then in range(max(0, now - size), now):
+            cosine = states[now] @ states[then] / np.linalg.norm(states[now]) / np.linalg.norm(states[then])
+            mass[targets[then]] += np.exp(theta * cosine)
+        probabilities.append(mass[wanted] / mass.total() if mass else 0.0)
+    return probabilities
+
+
+@pytest.mark.parametrize("size", [1, 6, 100])
+def test_the_cache_is_the_definition_in_pieces_and_in_rows(size):
+    rng = np.random.default_rng(size)
+    states, targets = rng.normal(size=(2, 40, 3)), rng.integers(0, 4, (2, 40))
+    known, thetas = cache.Cache(size), [0.5, 8.0]
+    pieces = [known.probability(states[:, at], targets[:, at], thetas) for at in (slice(7), slice(7, 40))]
+    for row in range(2):
+        for number, theta in enumerate(thetas):
+            given = np.concatenate([piece[number, row] for piece in pieces])
+            expected = cached_by_definition(states[row], targets[row], size, theta)
+            np.testing.assert_allclose(given, expected, rtol=1e-10)
+
+
+def test_a_cache_is_tuned_on_the_validation_part_and_finds_again_what_a_text_repeats(monkeypatch):
+    """Each part repeats a sequence of its own, which no training shows."""
+    keras.utils.set_random_seed(0)
+    network = Network(30, options(*TINY))
+    validation, test = (np.tile(np.random.default_rng(part).integers(2, 30, 20), 12) for part in (1, 2))
+    monkeypatch.setattr("experiments.language.measures.STEPS", 50)
+    metrics = tested(network, validation, test, np.ones_like(test), 100)
+    assert metrics["test_loss"] > 3
+    assert metrics["test_loss_with_cache"] < 1.5
+    assert metrics["cache"] == {"size": 100, "sharpness": max(cache.SHARPNESS), "share": max(cache.SHARES)}
+    assert "cache" not in tested(network, validation, test, np.ones_like(test), 0)
 
 
 def test_the_kernels_serve_the_training(file, monkeypatch):

@@ -128,6 +128,14 @@ def train_parser(preset):
         "--steps", type=whole(1), default=100, help="steps through which a gradient is propagated back"
     )
     task.add_argument(
+        "--cache",
+        type=whole(0),
+        default=0,
+        metavar="STEPS",
+        help="measure the test text with a continuous cache of so many steps too, tuned on the validation "
+        "part: it finds again what the text has brought up (Grave et al. 2017); 0 for none",
+    )
+    task.add_argument(
         "--optimizer", choices=("adam", "adagrad"), default="adam", help="how the weights are updated"
     )
     task.add_argument(

@@ -33,6 +33,10 @@ class Network:
         ids = keras.Input(batch_shape=(rows, None), dtype="int32", name="ids")
         return keras.Model(ids, self._logits(ids, stateful=True), name=TASK)
 
+    def last_layer(self, model):
+        """The last recurrent layer of a model of this network."""
+        return model.get_layer(self._name(len(self.cells)))
+
     def serving(self, vectorizer):
         """The model from texts (batch,) to the probabilities of the next token, (batch, time, tokens)."""
         texts = keras.Input((), dtype="string", name="texts")
@@ -42,14 +46,17 @@ class Network:
     def _logits(self, ids, stateful):
         features = self._vectors(ids)
         for level, cell in enumerate(self.cells, 1):
-            name = f"{plain_name(self.options.cell)}_{level}"
             features = keras.layers.Dropout(self.options.dropout)(features)
+            name = self._name(level)
             layer = keras_gates.RNN(cell, return_sequences=True, stateful=stateful, name=name)
             features = layer(features)
         features = keras.layers.Dropout(self.options.dropout)(features)
         if not self.options.tied:
             return self.logits(features)
         return self.embedding(self.to_embedding(features), reverse=True)
+
+    def _name(self, level):
+        return f"{plain_name(self.options.cell)}_{level}"
 
     def _vectors(self, ids):
         return self.embedding(ids) if self.options.embedding else keras.ops.one_hot(ids, self.size)

@@ -25,7 +25,8 @@ PRESETS = {
         "layers": 2,
         "dropout": 0.4,
         "learning_rate": 2e-3,
-        "epochs": 20,
+        "epochs": 16,
         "patience": 3,
+        "cache": 10_000,
     },
 }

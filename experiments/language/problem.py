@@ -7,7 +7,7 @@ import keras_gates
 from experiments.common import training
 from experiments.common.errors import InputError
 from experiments.language import data, tokens
-from experiments.language.measures import measure
+from experiments.language.measures import measure, tuned_cache
 from experiments.language.network import Network, reset_states
 from experiments.language.samples import Samples, save_samples
 from experiments.language.streams import Streams
@@ -44,7 +44,7 @@ def prepare(options):
         ),
         model=model,
         serving=lambda model: serving,
-        test=lambda model: (measure(network, test, widths), None),
+        test=lambda model: (tested(network, validation, test, widths, options.cache), None),
         labels=tokens.names(vocabulary),
         facts={
             "data": corpus.fingerprint(),
@@ -59,6 +59,12 @@ def prepare(options):
         main_measure=training.MainMeasure("test_bits_per_character", "lower"),
         write={"how": keras_gates.Sampling(), "head": tokens.HEAD},
     )
+
+
+def tested(network, validation, test, widths, size):
+    """The measures of the test text; with a cache of that size too, if it is not 0."""
+    cache = tuned_cache(network, validation[:VALIDATION], size) if size else None
+    return measure(network, test, widths, cache)
 
 
 def optimizer(rate, options):
