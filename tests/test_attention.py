@@ -41,6 +41,23 @@ def alignments_of(layer, x, memory, memory_mask=None):
     return kg.trace(keras.Model(inputs, outputs), given)[layer.name]["alignment"]
 
 
+def test_bahdanau_gives_what_was_seen_beside_its_output(tmp_path):
+    """For the paper's deep output. It keeps nothing from step to step, so the states are as without."""
+    inputs, models = (keras.Input((None, 4)), keras.Input((None, 6))), []
+    for output_seen in (False, True):
+        cell = kg.BahdanauCell(kg.GRUCell(6), output_seen=output_seen)
+        layer = kg.AttentionRNN(cell, return_sequences=True, return_state=True, name="decoder")
+        models.append(keras.Model(inputs, layer(inputs[0], memory=inputs[1])))
+    assert models[1].output_shape == [(None, None, 12), (None, 6)]
+    models[1].set_weights(models[0].get_weights())
+    models[1].save(tmp_path / "model.keras")
+    outputs, state = models[0]([x, memory])
+    seen = kg.trace(models[0], [x, memory])["decoder"]["alignment"] @ memory
+    given, last = keras.saving.load_model(tmp_path / "model.keras")([x, memory])
+    np.testing.assert_allclose(given, np.concatenate([outputs, seen], axis=-1), atol=1e-6)
+    np.testing.assert_array_equal(last, state)
+
+
 @pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
 @pytest.mark.parametrize("score", SCORES)
 def test_masks_hide_padding_exactly(score, hard):

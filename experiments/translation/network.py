@@ -104,6 +104,9 @@ class Network:
         name, score = f"decoder_{level}", self.options.attention
         if level < self.options.layers or score not in ATTENTIONS:
             return keras_gates.RNN(self._cell(), return_sequences=True, name=name)
-        kind = keras_gates.BahdanauCell if score == "additive" else keras_gates.LuongCell
-        cell = kind(self._cell(), ATTENTIONS[score](hard=self.options.hard))
+        attention = ATTENTIONS[score](hard=self.options.hard)
+        if score == "additive":
+            cell = keras_gates.BahdanauCell(self._cell(), attention, output_seen=True)
+        else:
+            cell = keras_gates.LuongCell(self._cell(), attention)
         return keras_gates.AttentionRNN(cell, return_sequences=True, name=name)

@@ -97,6 +97,9 @@ class BahdanauCell(AttentionCell):
 
     Args:
         cell, attention, **kwargs: as in `AttentionCell`.
+        output_seen: whether the output is [h', a], so that the layers above receive what was seen too, as
+            the paper's deep output does (appendix A.2.2). Without it what was seen reaches them through
+            the step alone, and attention is learnt more slowly.
 
     Raises:
         ValueError: as in `AttentionCell`.
@@ -107,9 +110,15 @@ class BahdanauCell(AttentionCell):
     )
 
     def __init__(
-        self, cell: keras.layers.Layer, attention: Attention | Score = "additive", **kwargs: Any
+        self,
+        cell: keras.layers.Layer,
+        attention: Attention | Score = "additive",
+        *,
+        output_seen: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(cell, attention, **kwargs)
+        self.output_seen = output_seen
 
     @property
     def query_size(self):
@@ -119,10 +128,16 @@ class BahdanauCell(AttentionCell):
     def added_size(self):
         return self.attention.seen_size
 
+    @property
+    def output_size(self):
+        return super().output_size + (self.added_size if self.output_seen else 0)
+
     def call_with_gates(self, inputs, states, training=False):
         states, places = self.part(states)
         seen, places, looked = self.attention.advance(states[0], places, training)
         output, states, gates = super().call_with_gates(self.join(inputs, seen), states, training)
+        if self.output_seen:
+            output = self.join(output, seen)
         return output, [*states, *places], {**gates, **looked}
 
 
