@@ -13,9 +13,10 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("kernels serve TensorFlow only", allow_module_level=True)
+    pytest.skip("these are the kernels of TensorFlow", allow_module_level=True)
 
-from test_kernels import CELLS, MASKS, answers, needs_kernels, random_layer, tensors  # noqa: E402
+from kernel_problems import CELLS, MASKS, random_layer  # noqa: E402
+from test_kernels import answers, needs_kernels, tensors  # noqa: E402
 
 import keras_gates  # noqa: E402
 

@@ -6,7 +6,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("kernels serve TensorFlow only", allow_module_level=True)
+    pytest.skip("these are the kernels of TensorFlow", allow_module_level=True)
 
 from test_kernels import needs_kernels  # noqa: E402
 

@@ -2,18 +2,18 @@
 
 import contextlib
 import re
-import types
 
 import keras
+import numpy as np
 import pytest
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("kernels serve TensorFlow only", allow_module_level=True)
+    pytest.skip("these are the kernels of TensorFlow", allow_module_level=True)
 
 from test_kernels import needs_kernels  # noqa: E402
 
-from keras_gates.kernels import operation  # noqa: E402
+from keras_gates.kernels import build, core, on_tensorflow, selftest  # noqa: E402
 from keras_gates.kernels.cells import DEFAULTS, EXAMPLES, describe  # noqa: E402
 
 INPUTS = ("x", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recurrent_mask")
@@ -28,12 +28,17 @@ OPTIONS = {
 def test_every_kernel_is_tested():
     """The operation itself lists the cells that it knows when asked for one that it does not."""
     with pytest.raises(tf.errors.InvalidArgumentError) as refused:
-        operation.library().keras_gates_forward(
-            **dict.fromkeys(INPUTS, 0.0), **OPTIONS, guard=operation.guard(), cell="unknown"
+        on_tensorflow.library().keras_gates_forward(
+            **dict.fromkeys(INPUTS, 0.0), **OPTIONS, guard=on_tensorflow.guard(), cell="unknown"
         )
     listed = re.search(r'allowed values: ((, )?"\w+")+', str(refused.value))[0]
     every = set(re.findall(r'"(\w+)"', listed))
     assert {describe(example(2, dtype="float32"))["cell"] for example in EXAMPLES} == every
+    assert every == set(core.library().cells)
+
+
+def by_tensorflow(way, attributes, inputs):
+    return on_tensorflow.run_arrays(on_tensorflow.library(), way, attributes, inputs)
 
 
 @contextlib.contextmanager
@@ -57,37 +62,61 @@ def policy(name):
     ids=["lifted out of a graph", "graph", "stateless", "mixed precision"],
 )
 def test_the_self_test_passes_in_any_scope(scope):
-    from keras_gates.kernels import selftest
-
-    library, guard = operation.library(), operation.guard()
+    selftest._problem.cache_clear()
     with scope():
-        selftest.check(library, guard)
+        selftest.check(by_tensorflow)
 
 
 @needs_kernels
 @pytest.mark.parametrize("input_name", ["d_last", "gates", "d_h_out"])
 def test_the_self_test_notices_a_wrong_gradient(input_name):
-    from keras_gates.kernels import build, selftest
+    def broken(way, attributes, inputs):
+        wrong = {input_name: inputs[input_name] + np.float32(0.01)} if way == "backward" else {}
+        return by_tensorflow(way, attributes, {**inputs, **wrong})
 
-    library = operation.library()
-    broken = types.SimpleNamespace(
-        keras_gates_forward=library.keras_gates_forward,
-        keras_gates_backward=lambda **a: library.keras_gates_backward(
-            **{**a, input_name: a[input_name] + 0.01}
-        ),
-    )
     with pytest.raises(build.BuildError, match="self-test"):
-        selftest.check(broken, operation.guard())
+        selftest.check(broken)
 
 
 @needs_kernels
 def test_the_self_test_notices_a_wrong_value():
-    from keras_gates.kernels import build, selftest
+    def broken(way, attributes, inputs):
+        wrong = {"bias": inputs["bias"] + np.float32(0.01)} if way == "forward" else {}
+        return by_tensorflow(way, attributes, {**inputs, **wrong})
 
-    library = operation.library()
-    broken = types.SimpleNamespace(
-        keras_gates_forward=lambda **a: library.keras_gates_forward(**{**a, "bias": a["bias"] + 0.01}),
-        keras_gates_backward=library.keras_gates_backward,
-    )
     with pytest.raises(build.BuildError, match="self-test"):
-        selftest.check(broken, operation.guard())
+        selftest.check(broken)
+
+
+@needs_kernels
+def test_a_library_of_another_interface_is_not_loaded(monkeypatch):
+    monkeypatch.setattr(core, "ABI_VERSION", core.ABI_VERSION + 1)
+    with pytest.raises(OSError, match=f"version {core.ABI_VERSION - 1}, not {core.ABI_VERSION}"):
+        core.Core(build.cache_folder() / build.file_name(build.CORE))
+
+
+@needs_kernels
+def test_the_c_interface_refuses_what_does_not_fit():
+    attributes, inputs, *_ = selftest._problem(EXAMPLES[0])
+    for name, shape in {
+        "x": (5, 19),
+        "kernel": (19, 20),
+        "h": (4, 21),
+        "mask": (5, 2),
+        "bias": (20,),
+    }.items():
+        wrong = {**inputs, name: np.zeros(shape, inputs[name].dtype)}
+        with pytest.raises(ValueError, match=f"keras_gates: `{name}` must"):
+            run_forward_as(attributes, wrong, like=inputs)
+
+
+def run_forward_as(attributes, inputs, like):
+    """The forward pass, with results of the shapes that go with other inputs."""
+    library = core.library()
+    shapes = library.output_shapes(attributes, *like["x"].shape[:2], like["h"].shape[1])
+    arrays = [inputs[name] for name in core.INPUTS], [np.empty(shape, "float32") for shape in shapes.values()]
+    library.run(
+        "forward",
+        library.options(attributes),
+        *([(a.ctypes.data, a.shape) for a in these] for these in arrays),
+    )

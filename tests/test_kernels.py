@@ -7,61 +7,22 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import types
 from multiprocessing.pool import ThreadPool
 
 import keras
 import numpy as np
 import pytest
+from kernel_problems import CELLS, random_layer
 
 import keras_gates
 from keras_gates import kernels
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="kernels serve TensorFlow only"
+    keras.backend.backend() != "tensorflow", reason="these are the kernels of TensorFlow"
 )
 
 TOLERANCE = 2e-5
-CELLS = {
-    "simple": keras_gates.SimpleRNNCell,
-    "simple relu": lambda units, **a: keras_gates.SimpleRNNCell(units, activation="relu", **a),
-    "indrnn": keras_gates.IndRNNCell,
-    "indrnn tanh": lambda units, **a: keras_gates.IndRNNCell(units, activation="tanh", **a),
-    "lstm": keras_gates.LSTMCell,
-    "no bias": lambda units, **a: keras_gates.LSTMCell(units, use_bias=False, **a),
-    "peephole": keras_gates.PeepholeLSTMCell,
-    "peephole f": lambda units, **a: keras_gates.PeepholeLSTMCell(units, peepholes=("f",), **a),
-    "peephole previous": lambda units, **a: keras_gates.PeepholeLSTMCell(
-        units, output_peephole="previous", **a
-    ),
-    "peephole-only": keras_gates.PeepholeOnlyLSTMCell,
-    "peephole-only linear": lambda units, **a: keras_gates.PeepholeOnlyLSTMCell(
-        units, output_activation="linear", **a
-    ),
-    "peephole linear": lambda units, **a: keras_gates.PeepholeLSTMCell(units, activation="linear", **a),
-    **{name: keras_gates.ODYSSEY[name] for name in ("NIG", "NFG", "NOG", "NIAF", "NOAF")},
-    "NIG previous": lambda units, **a: keras_gates.ODYSSEY["NIG"](
-        units, peepholes=("o",), output_peephole="previous", **a
-    ),
-    "NOG bare": lambda units, **a: keras_gates.ODYSSEY["NOG"](units, peepholes=(), **a),
-    "coupled": keras_gates.CoupledLSTMCell,
-    "coupled peephole": lambda units, **a: keras_gates.CoupledLSTMCell(units, peepholes=("f", "o"), **a),
-    "gru": keras_gates.GRUCell,
-    "gru write": lambda units, **a: keras_gates.GRUCell(units, update="write", **a),
-    "gru linear": lambda units, **a: keras_gates.GRUCell(units, activation="linear", **a),
-    "gru before": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, **a),
-    "gru before write": lambda units, **a: keras_gates.GRUCell(units, reset_after=False, update="write", **a),
-    "minimal gated": keras_gates.MinimalGatedCell,
-    "janet": keras_gates.JANETCell,
-    "janet beta": lambda units, **a: keras_gates.JANETCell(units, beta=2, **a),
-    "min-gru": keras_gates.MinGRUCell,
-    "min-lstm": keras_gates.MinLSTMCell,
-    "min-lstm tanh": lambda units, **a: keras_gates.MinLSTMCell(units, activation="tanh", **a),
-    "slstm": keras_gates.SLSTMCell,
-    "slstm exponential": lambda units, **a: keras_gates.SLSTMCell(units, forget="exponential", **a),
-}
-MASKS = ("none", "right", "left", "holes", "rows")
 
 
 def compiled():
@@ -73,19 +34,6 @@ def compiled():
 needs_kernels = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow" or not compiled(), reason="this machine has no kernels"
 )
-
-
-def mask_of(kind, batch, time, rng):
-    if kind == "none":
-        return None
-    lengths = rng.integers(0, time + 1, batch)
-    mask = np.arange(time) < lengths[:, None]
-    return {
-        "right": mask,
-        "left": mask[:, ::-1],
-        "holes": rng.random((batch, time)) < 0.6,
-        "rows": np.repeat(rng.random((batch, 1)) < 0.5, time, axis=1),
-    }[kind]
 
 
 def answers(layer, x, states, mask, cotangents, when, training=True):
@@ -117,27 +65,6 @@ def assert_equal(got, want):
         scale = max(np.max(np.abs(expected), initial=0), 1e-3)
         error = np.max(np.abs(got[name] - expected), initial=0) / scale
         assert error < TOLERANCE, f"{name} is off by {error:.1e} of its largest value"
-
-
-def random_layer(make, problem, seed=0, arguments=None, **of_rnn):
-    """A layer with random weights, and what to ask it: x, states, mask, cotangents."""
-    batch, time, features, units, mask_kind, backwards = problem
-    rng = np.random.default_rng([seed, batch, time, features, units])
-    layer = keras_gates.RNN(
-        make(units, **arguments or {}), return_state=True, go_backwards=backwards,
-        **{"return_sequences": True, **of_rnn},
-    )  # fmt: skip
-    layer.build((batch, time, features))
-    for variable in layer.weights:
-        if "seed" not in variable.path:
-            variable.assign(rng.normal(0, 1 / np.sqrt(max(variable.shape[0], 4)), variable.shape))
-    x = rng.normal(size=(batch, time, features)).astype("float32")
-    states = [rng.normal(0, 0.5, (batch, units)).astype("float32") for _ in layer.cell.state_size]
-    if isinstance(layer.cell, keras_gates.SLSTMCell):  # its normaliser is positive
-        states[2] = 1 + np.abs(states[2])
-    output = (batch, time, units) if layer.return_sequences else (batch, units)
-    cotangents = [rng.normal(size=s).astype("float32") for s in (output, *[(batch, units)] * len(states))]
-    return layer, (x, states, mask_of(mask_kind, batch, time, rng), cotangents)
 
 
 def uses_kernel(function, *arguments):
@@ -715,7 +642,7 @@ def test_inside_loops_of_tensorflow(eager):
 
 @needs_kernels
 def test_inputs_are_checked():
-    from keras_gates.kernels import operation
+    from keras_gates.kernels import on_tensorflow
 
     shapes = {
         "x": (2, 3, 4), "kernel": (4, 20), "recurrent_kernel": (5, 20), "bias": (20,), "vectors": (0, 5),
@@ -724,10 +651,10 @@ def test_inputs_are_checked():
     flags = ("go_backwards", "zero_output_for_mask")
     arguments = {
         **{name: tf.zeros(shape) for name, shape in shapes.items()},
-        **dict.fromkeys(flags, False), "mask": tf.zeros((0,), "bool"), "guard": operation.guard(),
+        **dict.fromkeys(flags, False), "mask": tf.zeros((0,), "bool"), "guard": on_tensorflow.guard(),
         **kernels.cells.DEFAULTS, "cell": "lstm", "keep_tape": True, "return_sequences": True, "threads": 0,
     }  # fmt: skip
-    forward = operation.library().keras_gates_forward
+    forward = on_tensorflow.library().keras_gates_forward
     forward(**arguments)
     bad = {
         "kernel": tf.zeros((4, 21)), "recurrent_kernel": tf.zeros((5, 19)), "bias": tf.zeros((2, 20)),
@@ -806,17 +733,19 @@ def test_use_kernels_takes_three_words():
 @needs_kernels
 def test_the_self_test_notices_a_wrong_gradient():
     """In the scope where new kernels are tested, where no gradient tape records."""
-    from keras_gates.kernels import build, operation, selftest
+    from keras_gates.kernels import build, on_tensorflow, selftest
 
-    library = operation.library()
-    broken = types.SimpleNamespace(
-        keras_gates_forward=library.keras_gates_forward,
-        keras_gates_backward=lambda **a: library.keras_gates_backward(**{**a, "d_last": a["d_last"] + 1}),
-    )
+    def run(way, attributes, inputs):
+        return on_tensorflow.run_arrays(on_tensorflow.library(), way, attributes, inputs)
+
+    def broken(way, attributes, inputs):
+        wrong = {"d_last": inputs["d_last"] + 1} if way == "backward" else {}
+        return run(way, attributes, {**inputs, **wrong})
+
     with tf.init_scope():
-        selftest.check(library, operation.guard())
+        selftest.check(run)
         with pytest.raises(build.BuildError, match="self-test"):
-            selftest.check(broken, operation.guard())
+            selftest.check(broken)
 
 
 # -- building, in processes of their own
@@ -876,26 +805,28 @@ def test_two_builds_at_once_and_a_damaged_cache(tmp_path):
     first, second = (output_of(process) for process in both)
     assert "True" in first
     assert first.splitlines()[-1] == second.splitlines()[-1]
-    (library,) = tmp_path.glob("*.so")
-    whole = library.read_bytes()
-    library.write_bytes(whole[: len(whole) // 2])
+    whole = {library: library.read_bytes() for library in tmp_path.glob("*.so")}
+    assert sorted(library.name.split("-")[1] for library in whole) == ["core", "tensorflow"]
+    for library, content in whole.items():
+        library.write_bytes(content[: len(content) // 2])
     assert output_of(in_process(tmp_path)).splitlines()[-1] == first.splitlines()[-1]
-    assert len(library.read_bytes()) == len(whole)
+    assert all(len(library.read_bytes()) == len(content) for library, content in whole.items())
 
 
 @pytest.fixture
 def built(tmp_path):
-    """A library that was built before, and the environment of a compiler that gives just this one."""
-    from keras_gates.kernels import build, operation
+    """The libraries that were built before, and the environment of a compiler that gives just these."""
+    from keras_gates.kernels import build, on_tensorflow, operation
 
     if not operation.available():
         pytest.skip("this machine has no kernels")
-    library = build.cache_folder() / f"kernels-{build._key()}.so"
+    folder = build.cache_folder()
+    libraries = [folder / build.file_name(part) for part in (build.CORE, on_tensorflow.part())]
     compiler = tmp_path / "compiler"
-    copies = f'while [ "$1" != -o ]; do last="$1"; shift; done\ncp {library} "$2"\n'
+    copies = f'while [ "$1" != -o ]; do shift; done\ncp {folder}/"$(basename "$2")" "$2" || : > "$2"\n'
     compiler.write_text(f"#!/bin/sh\n{copies}")
     compiler.chmod(0o755)
-    return library, str(compiler)
+    return libraries, str(compiler)
 
 
 def put(content, folder, name):
@@ -911,20 +842,24 @@ def cache(tmp_path):
     return folder
 
 
-def test_a_sound_library_serves_without_a_compiler(built, cache):
-    shutil.copy(built[0], cache)
+def test_sound_libraries_serve_without_a_compiler(built, cache):
+    for library in built[0]:
+        shutil.copy(library, cache)
     text = output_of(in_process(cache, PATH="", CXX=""))
     assert "True" in text
     assert "LOG " not in text
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["core", "door"])
 @pytest.mark.parametrize("wrong", ["no library", "another library"])
-def test_a_wrong_library_with_the_right_digest_is_built_again(wrong, built, cache):
-    library, compiler = built
+def test_a_wrong_library_with_the_right_digest_is_built_again(wrong, which, built, cache):
+    libraries, compiler = built
     another = pathlib.Path(np.__file__).parent.glob("**/*.so")
-    put(b"no library" if wrong == "no library" else next(another).read_bytes(), cache, library.name)
+    put(b"no library" if wrong == "no library" else next(another).read_bytes(), cache, libraries[which].name)
+    shutil.copy(libraries[1 - which], cache)
     assert "True" in output_of(in_process(cache, CXX=compiler))
-    assert (cache / library.name).read_bytes().startswith(library.read_bytes())
+    for library in libraries:
+        assert (cache / library.name).read_bytes().startswith(library.read_bytes())
 
 
 def refusal(cache, monkeypatch, compiler):
@@ -934,12 +869,12 @@ def refusal(cache, monkeypatch, compiler):
     monkeypatch.setenv("KERAS_GATES_CACHE", str(cache))
     monkeypatch.setenv("CXX", compiler)
     with pytest.raises(build.BuildError) as refused:
-        build.load(lambda path: pytest.fail("built"), lambda path: pytest.fail("loaded"))
+        build.load(build.CORE, lambda path: pytest.fail("built"), lambda path: pytest.fail("loaded"))
     return str(refused.value)
 
 
 def test_the_lock_is_not_opened_through_a_link(built, cache, monkeypatch, tmp_path):
-    library, compiler = built
+    (library, _), compiler = built
     target = tmp_path / "precious"
     target.write_text("precious")
     (cache / library.name).with_suffix(".lock").symlink_to(target)
@@ -950,7 +885,7 @@ def test_the_lock_is_not_opened_through_a_link(built, cache, monkeypatch, tmp_pa
 @pytest.mark.parametrize("writers", [0o020, 0o002])
 @pytest.mark.parametrize("place", ["folder", "library"])
 def test_a_cache_that_others_can_write_to_is_refused(place, writers, built, cache, monkeypatch):
-    library, compiler = built
+    (library, _), compiler = built
     shutil.copy(library, cache)
     at_risk = cache if place == "folder" else cache / library.name
     at_risk.chmod(0o700 | writers)
@@ -960,7 +895,7 @@ def test_a_cache_that_others_can_write_to_is_refused(place, writers, built, cach
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
 @pytest.mark.parametrize("place", ["folder", "library"])
 def test_a_cache_of_another_user_is_refused(place, built, cache, monkeypatch):
-    library, compiler = built
+    (library, _), compiler = built
     shutil.copy(library, cache)
     at_risk = cache if place == "folder" else cache / library.name
     os.chown(at_risk, 12345, -1)

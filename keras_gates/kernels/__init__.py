@@ -1,9 +1,12 @@
-"""Fused CPU kernels: one TensorFlow operation runs a gated cell over whole sequences, another its gradient.
+"""Fused CPU kernels: one operation runs a gated cell over whole sequences, another computes its gradient.
 
 They are compiled for the local machine on first use. `keras_gates.RNN`, and so every layer by name, uses them
-where the backend is TensorFlow, the device a CPU, the dtype float32, the gates' activation sigmoid and the
-other one tanh, linear or relu. Everything else, and a machine without a compiler, takes the plain path
-through `keras.layers.RNN`; results are the same within rounding.
+where the backend is TensorFlow, JAX or PyTorch, the device a CPU, the dtype float32, the gates' activation
+sigmoid and the other one tanh, linear or relu. Everything else, and a machine without a compiler, takes the
+plain path through `keras.layers.RNN`; results are the same within rounding.
+
+The library behind them knows no framework (`core`, `source/api.h`). A module for each backend (`on_jax`, …)
+calls it; `placement` says where each may.
 
 `python -m keras_gates.kernels` builds them, tests them and reports.
 """
@@ -81,16 +84,15 @@ def fused_loop(layer, sequences, initial_state, mask, training):
     Returns:
         The last output `(batch, units)`, the outputs `(batch, time or 1, units)`, the list of final states.
     """
-    if _when == "never" or (_when == "training" and not training) or keras.backend.backend() != "tensorflow":
+    if _when == "never" or (_when == "training" and not training):
         return None
     description = describe(layer.cell)
     if description is None or not _serves(layer, sequences, initial_state, mask):
         return None
     from keras_gates.kernels import operation, placement
 
-    if not placement.allows_kernels(training) or not operation.available():
+    if not placement.allows_kernels(layer, sequences, mask, training) or not operation.available():
         return None
-    placement.forbid_saving()
     return operation.run(description, layer, sequences, initial_state, mask, training)
 
 
@@ -101,12 +103,16 @@ def _serves(layer, sequences, initial_state, mask):
     ranks = [len(tensor.shape) for tensor in [*tensors, *masks]]
     if ranks != [3, *[2] * (len(ranks) - 1)] or 0 in sequences.shape[1:]:
         return False
-    if layer.compute_dtype != "float32" or any(tensor.dtype != "float32" for tensor in tensors):
+    if layer.compute_dtype != "float32" or any(_dtype(tensor) != "float32" for tensor in tensors):
         return False
     if sequences.shape[-1] != layer.cell.kernel.shape[0]:
         return False  # the plain path says so in a sentence
     layer.cell.check_states(initial_state)
     return _same_size([*tensors, *masks], axis=0) and _same_size([sequences, *masks], axis=1)
+
+
+def _dtype(tensor):
+    return keras.backend.standardize_dtype(tensor.dtype)
 
 
 def _same_size(tensors, axis):

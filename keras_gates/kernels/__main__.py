@@ -6,17 +6,16 @@ import sys
 
 def main():
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    import tensorflow as tf
+    import keras
 
-    from keras_gates.kernels import build, operation, selftest
+    from keras_gates.kernels import build, core, operation, selftest
 
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or "all"
-    print(f"TensorFlow {tf.version.VERSION}, {threads} threads")
+    print(f"backend: {keras.backend.backend()}")
     if not operation.available():
         return 1
     print(f"cache: {build.cache_folder()}")
     print("largest relative error of values and gradients:")
-    for example, error in selftest.errors(operation.library(), operation.guard()).items():
+    for example, error in selftest.errors(core.library().run_arrays).items():
         print(f"  {error:.1e}  {selftest.name_of(example)}")
     return 0
 

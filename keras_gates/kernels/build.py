@@ -1,4 +1,7 @@
-"""Compiles the kernels for the local machine, once, and caches them."""
+"""Compiles the kernels for the local machine, once, and caches them.
+
+The core, which knows no framework, is one library; what a framework needs to call it, its door, is another.
+"""
 
 import contextlib
 import hashlib
@@ -10,8 +13,8 @@ import shutil
 import stat
 import subprocess
 import tempfile
-
-import tensorflow as tf
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 _log = logging.getLogger("keras_gates")
 
@@ -25,20 +28,39 @@ _DIGEST = hashlib.sha256().digest_size
 _TIME_LIMIT = 600  # seconds for one file
 
 
+class Part(NamedTuple):
+    """A library to build: the core, or the door of a framework.
+
+    `about` is what it must fit besides sources, flags and processor: the framework's version. The folders
+    `includes` are searched for headers; their paths say nothing about what stands in them.
+    """
+
+    name: str
+    sources: Sequence[pathlib.Path]
+    flags: Sequence[str] = ()
+    includes: Sequence[str] = ()
+    link_flags: Sequence[str] = ()
+    about: Sequence[Any] = ()
+
+
+CORE = Part("core", sorted(SOURCES.glob("*.cc")))
+
+
 class BuildError(Exception):
     """The kernels are unavailable; the message is one sentence that says why."""
 
 
-def load(load_and_test, load_only):
-    """The kernels' library, from the cache or built now.
+def load(part, load_and_test, load_only):
+    """The library of a part of the kernels, from the cache or built now.
 
     An intact cached library is used without a compiler. One that does not load is built again.
 
     Args:
+        part: which library, a `Part`.
         load_and_test: called with the path of a new library before it enters the cache;
             returns the library, or raises a `BuildError`.
         load_only: called with the path of a library that has been tested before; returns the library, or
-            raises an `OSError` or an error of TensorFlow.
+            raises an `OSError`.
 
     Raises:
         BuildError: there is no compiler, or no folder to build in, or the build or its test failed, or other
@@ -50,15 +72,15 @@ def load(load_and_test, load_only):
         folder = cache_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_what_others_can_change(folder)
-        kept = folder / f"kernels-{_key()}.so"
+        kept = folder / file_name(part)
         library = _kept_library(kept, load_only)
         if library is not None:
             return library
         compiler = _compiler()
         with _only_one(kept.with_suffix(".lock")):
             library = _kept_library(kept, load_only)  # another process may have built it meanwhile
-            return _build(compiler, kept, load_and_test) if library is None else library
-    except (OSError, RuntimeError, subprocess.SubprocessError, tf.errors.OpError) as error:
+            return _build(part, compiler, kept, load_and_test) if library is None else library
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise BuildError(f"building them failed ({error}).") from error
 
 
@@ -89,17 +111,18 @@ def _compiler():
     raise BuildError("no C++ compiler found (looked for $CXX, g++, clang++, c++).")
 
 
-def _key():
-    """A hash of what a library must fit: sources, flags, TensorFlow and processor.
+def file_name(part):
+    """The name of a part's library, with a hash of what it must fit: sources, flags, processor, framework.
 
     The compiler is left out: a library is also used where there is none, and rebuilt if it does not load.
     """
     digest = hashlib.sha256()
-    for path in sorted(SOURCES.iterdir()):
+    headers = SOURCES.glob("*.h")
+    for path in sorted({*CORE.sources, *headers, *part.sources}):
         digest.update(path.name.encode() + path.read_bytes())
-    about = [*FLAGS, *tf.sysconfig.get_compile_flags(), tf.version.VERSION, tf.version.GIT_VERSION]
+    about = [*FLAGS, *part.flags, *part.about]
     digest.update(repr(about).encode() + _processor().encode())
-    return digest.hexdigest()[:32]
+    return f"kernels-{part.name}-{digest.hexdigest()[:32]}.so"
 
 
 def _processor():
@@ -121,7 +144,7 @@ def _kept_library(path, load_only):
         return None
     try:
         return load_only(path)
-    except (OSError, tf.errors.OpError) as error:
+    except OSError as error:
         _log.info("%s does not load: %s", path, error)
         return None
 
@@ -139,11 +162,11 @@ def _only_one(path):
         os.close(lock)
 
 
-def _build(compiler, kept, load_and_test):
+def _build(part, compiler, kept, load_and_test):
     _log.info("building the fused kernels for this machine, once: %s", kept)
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
         beside = pathlib.Path(folder) / kept.name
-        _compile(compiler, pathlib.Path(folder), beside)
+        _compile(part, compiler, pathlib.Path(folder), beside)
         data = beside.read_bytes()
         beside.write_bytes(data + hashlib.sha256(data).digest())
         beside.chmod(0o644)
@@ -152,13 +175,11 @@ def _build(compiler, kept, load_and_test):
     return library
 
 
-def _compile(compiler, folder, target):
-    sources = sorted(SOURCES.glob("*.cc"))
-    objects = [folder / f"{source.stem}.o" for source in sources]
-    flags = [*FLAGS, *tf.sysconfig.get_compile_flags()]
-    _run_together([[compiler, *flags, "-c", a, "-o", b] for a, b in zip(sources, objects, strict=True)])
-    link_flags = tf.sysconfig.get_link_flags()
-    _run_together([[compiler, "-shared", "-pthread", *objects, "-o", target, *link_flags]])
+def _compile(part, compiler, folder, target):
+    objects = [folder / f"{source.stem}.o" for source in part.sources]
+    flags = [*FLAGS, *part.flags, *(f"-I{include}" for include in part.includes)]
+    _run_together([[compiler, *flags, "-c", a, "-o", b] for a, b in zip(part.sources, objects, strict=True)])
+    _run_together([[compiler, "-shared", "-pthread", *objects, "-o", target, *part.link_flags]])
 
 
 def _run_together(commands):

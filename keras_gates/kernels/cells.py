@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 import keras
+from keras import ops
 
 from keras_gates.cells.gru import GRUCell, MinimalGatedCell
 from keras_gates.cells.indrnn import IndRNNCell
@@ -144,22 +145,17 @@ def describe(cell):
 
 
 def weights_of(cell, description):
-    """A cell's weights as the operations take them, by name. What a cell does not have is an empty tensor."""
-    import tensorflow as tf
-
-    absent = tf.zeros((0,))
+    """A cell's weights as the kernels take them, by name. What a cell does not have is an empty tensor."""
     matrix = cell.recurrent_kernel is not None and len(cell.recurrent_kernel.shape) == 2
     vectors = [_vector(cell, name) for name in description["vector_names"]]
     return {
-        "kernel": tf.convert_to_tensor(cell.kernel),
-        "recurrent_kernel": tf.convert_to_tensor(cell.recurrent_kernel) if matrix else absent,
-        "bias": tf.zeros(cell.bias_shape) if cell.bias is None else tf.convert_to_tensor(cell.bias),
-        "vectors": tf.stack(vectors) if vectors else tf.zeros((0, cell.units)),
+        "kernel": cell.kernel.value,
+        "recurrent_kernel": cell.recurrent_kernel.value if matrix else ops.zeros((0,)),
+        "bias": ops.zeros(cell.bias_shape) if cell.bias is None else cell.bias.value,
+        "vectors": ops.stack(vectors) if vectors else ops.zeros((0, cell.units)),
     }
 
 
 def _vector(cell, name):
     """IndRNN's recurrent weights, or the peephole of a gate."""
-    import tensorflow as tf
-
-    return tf.convert_to_tensor(cell.recurrent_kernel if name == "u" else cell.peephole_weights[name])
+    return (cell.recurrent_kernel if name == "u" else cell.peephole_weights[name]).value

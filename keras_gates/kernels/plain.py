@@ -1,4 +1,4 @@
-"""The results of the forward operation, computed by the cell's own equations in TensorFlow's operations.
+"""The results of the forward pass, computed by the cell's own equations in the backend's operations.
 
 The kernels have no second derivative; this has derivatives of every order.
 """
@@ -7,7 +7,7 @@ import functools
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from keras_gates._arguments import arguments_of
 from keras_gates.kernels.cells import DEFAULTS
@@ -29,28 +29,55 @@ def _key(description):
 
 
 def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask):
-    """The operation's outputs `(outputs, last, h, c)` from its inputs and attributes.
+    """The results `[outputs, last, h, c]` of the forward pass, from its inputs and attributes.
 
-    As in the operation, `c` holds the states other than h side by side, and what the cell or the layer does
-    not have is of shape `(0,)`.
+    As there, `c` holds the states other than h side by side, and what the cell or the layer does not have is
+    of shape `(0,)`; so is `outputs` where the layer does not return them.
     """
     cell = _equations(attributes, h.shape[-1], kernel, recurrent_kernel, bias, vectors)
-    recur = functools.partial(cell.recur, mask=recurrent_mask if recurrent_mask.shape.rank == 2 else None)
+    recur = functools.partial(cell.recur, mask=recurrent_mask if len(recurrent_mask.shape) == 2 else None)
     options = {
         name: attributes[name] for name in ("return_sequences", "go_backwards", "zero_output_for_mask")
     }
     layer = keras.layers.RNN(_Steps(cell, recur), name="plain", **options)
     memories = len(cell.states) - 1
-    states = [h, *(tf.split(c, memories, axis=1) if memories else [])]
-    last, outputs, states = layer.inner_loop(x, states, mask if mask.shape.rank == 2 else None)
-    absent = tf.zeros((0,))
-    h, *memories = states
+    states = [h, *(ops.split(c, memories, axis=1) if memories else [])]
+    last, outputs, states = layer.inner_loop(x, states, mask if len(mask.shape) == 2 else None)
+    h, *rest = states
     return [
-        outputs if layer.return_sequences else absent,
+        outputs if layer.return_sequences else ops.zeros((0,), h.dtype),
         last,
         h,
-        tf.concat(memories, 1) if memories else absent,
+        ops.concatenate(rest, 1) if memories else h[:, :0],
     ]
+
+
+def second_gradients(vjp, attributes, primals, mask, recurrent_mask, d_results, d_gradients):
+    """What the backward pass would give if it were differentiated in turn: computed anew, and twice, here.
+
+    The tape of the forward pass is a function of the other inputs, so it gets no gradient of its own.
+
+    Args:
+        vjp: `vjp(function, primals, cotangents)` gives the results of a function and their gradients, and may
+            be nested; from the backend.
+        attributes: of the operation.
+        primals: the inputs x, kernel, …, c that have gradients.
+        mask, recurrent_mask: the other inputs.
+        d_results: the gradients of outputs, last, h and c that the backward pass was given.
+        d_gradients: the gradients of what it gave.
+
+    Returns:
+        The gradients of the primals and those of `d_results`, two lists.
+    """
+
+    def run(x, *weights_and_states):
+        return forward(attributes, x, mask, *weights_and_states, recurrent_mask)
+
+    def differentiate(*given):
+        return vjp(run, list(given[: len(primals)]), list(given[len(primals) :]))[1]
+
+    _, gradients = vjp(differentiate, [*primals, *d_results], list(d_gradients))
+    return gradients[: len(primals)], gradients[len(primals) :]
 
 
 def _equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
@@ -70,7 +97,7 @@ def _equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
             "kernel": kernel,
             "recurrent_kernel": vectors[0] if names == "u" else recurrent_kernel,
             "bias": bias,
-            "peephole_weights": dict(zip(names, tf.unstack(vectors, len(names)), strict=True)),
+            "peephole_weights": {name: vectors[row] for row, name in enumerate(names)},
         }
     )
     return cell

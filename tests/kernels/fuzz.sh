@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 source=$here/../../keras_gates/kernels/source
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-kernels=$(find "$source" -name '*.cc' ! -name ops.cc ! -name memory.cc)
+kernels=$(find "$source" -maxdepth 1 -name '*.cc' ! -name memory.cc)
 # shellcheck disable=SC2086
 "${CXX:-g++}" -std=c++17 -O1 -g -march="${ARCH:-native}" -fno-math-errno -fno-trapping-math -ffp-contract=fast \
   -Wall -Wextra -Werror -pthread -fsanitize="${SANITIZE:-address,undefined}" -fno-sanitize-recover=all \

@@ -144,11 +144,12 @@ class Backward : Pass<Cell> {
   }
 
   // Adds the gradients of a step's outputs to those of the states they show. The output of a masked step shows
-  // the state too, unless it is zero: by choice, or because no step has moved the row yet.
+  // the state too, unless it is zero: by choice, or because no step has moved the row yet and by choice then.
   void receive(Slice slice, int step, const Work& w) const {
     for (int row = slice.begin; row < slice.end; row++) {
       const bool active = is_active(in_, row, step);
-      const bool shows = active || (!in_.zero_output_for_mask && step > w.first[row - slice.begin]);
+      const bool begun = in_.show_initial_state || step > w.first[row - slice.begin];
+      const bool shows = active || (!in_.zero_output_for_mask && begun);
       float* d_h = w.d_h + size_t(row - slice.begin) * up_;
       if (shows && grad_.outputs) add(grad_.outputs + (size_t(row) * in_.time + step) * in_.units, d_h);
       if (shows && step == in_.time - 1) add(grad_.last + size_t(row) * in_.units, d_h);

@@ -164,10 +164,10 @@ class Forward : Pass<Cell> {
     if (step == in_.time - 1) std::copy_n(h, in_.units, out_.last + size_t(row) * in_.units);
   }
 
-  // The output of a masked step: the previous one, or zero.
+  // The output of a masked step: the previous one, or zero; before the first step, the initial state or zero.
   void repeat(Slice slice, int row, int step, const Work& w) const {
     const float* h = w.h + size_t(row - slice.begin) * up_;
-    const bool shows = w.started[row - slice.begin] && !in_.zero_output_for_mask;
+    const bool shows = (w.started[row - slice.begin] || in_.show_initial_state) && !in_.zero_output_for_mask;
     const auto write = [&](float* to) { shows ? std::copy_n(h, in_.units, to) : std::fill_n(to, in_.units, 0.f); };
     if (out_.outputs) write(out_.outputs + (size_t(row) * in_.time + step) * in_.units);
     if (step == in_.time - 1) write(out_.last + size_t(row) * in_.units);

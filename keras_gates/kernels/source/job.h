@@ -23,6 +23,7 @@ struct Sequences {
   const float* recurrent_mask = nullptr;    // (batch, units), optional: multiplies h on its way into U h
   bool go_backwards = false;                // from the last step to the first; outputs in that order
   bool zero_output_for_mask = false;        // a masked step's output is zero, not the previous output
+  bool show_initial_state = false;          // before the first step that is not masked; else zero
   int threads = 1;
 };
 

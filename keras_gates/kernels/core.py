@@ -1,0 +1,158 @@
+"""The kernels' library, which knows no framework, and its C interface (`source/api.h`)."""
+
+import ctypes
+import functools
+import itertools
+import struct
+
+import numpy as np
+
+from keras_gates.kernels import build
+
+ABI_VERSION = 1
+
+# What both passes take, and what each gives or takes besides, in the order of the C interface.
+INPUTS = ("x", "mask", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recurrent_mask")
+OUTPUTS = ("outputs", "last", "h_out", "c_out", "gates", "memory")
+FROM_FORWARD = ("outputs", "gates", "memory")
+D_OUTPUTS = ("d_outputs", "d_last", "d_h_out", "d_c_out")
+BACKWARD_INPUTS = (*INPUTS, *FROM_FORWARD, *D_OUTPUTS)
+DIFFERENTIATED = ("x", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c")
+
+_ACTIVATIONS = ("tanh", "linear", "relu")
+_ERRORS = {1: ValueError, 2: MemoryError, 3: RuntimeError}
+
+
+class _Options(ctypes.Structure):
+    _fields_ = [
+        ("cell", ctypes.c_int32),
+        ("activation", ctypes.c_int32),
+        ("output_activation", ctypes.c_int32),
+        ("update_writes", ctypes.c_int32),
+        ("output_previous", ctypes.c_int32),
+        ("beta", ctypes.c_float),
+        ("vector_names", ctypes.c_char * 8),
+        ("go_backwards", ctypes.c_int32),
+        ("zero_output_for_mask", ctypes.c_int32),
+        ("show_initial_state", ctypes.c_int32),
+        ("threads", ctypes.c_int32),
+    ]
+
+
+class Layout(ctypes.Structure):
+    """How many memories a cell has besides h, and the columns of the tape's two parts."""
+
+    _fields_ = [
+        ("memories", ctypes.c_int64),
+        ("gate_columns", ctypes.c_int64),
+        ("memory_columns", ctypes.c_int64),
+    ]
+
+
+class Core:
+    """The C interface of a loaded library.
+
+    Raises:
+        OSError: the library is not one, or has another interface.
+    """
+
+    def __init__(self, path):
+        # The doors of the frameworks look for these functions among the global ones.
+        loaded = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        try:
+            version = loaded.keras_gates_abi_version()
+            self._layout = loaded.keras_gates_layout
+            self._passes = {"forward": loaded.keras_gates_forward, "backward": loaded.keras_gates_backward}
+            name_of = loaded.keras_gates_cell_name
+        except AttributeError as error:
+            raise OSError("it has no kernels") from error
+        if version != ABI_VERSION:
+            raise OSError(f"its interface is version {version}, not {ABI_VERSION}")
+        self._layout.argtypes, self._layout.restype = [ctypes.c_int32, ctypes.c_int64], Layout
+        for function in self._passes.values():
+            function.argtypes = [
+                ctypes.POINTER(_Options), ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t,
+            ]  # fmt: skip
+        name_of.argtypes, name_of.restype = [ctypes.c_int32], ctypes.c_char_p
+        names = itertools.takewhile(bool, map(name_of, itertools.count()))
+        self.cells = {name.decode(): place for place, name in enumerate(names)}
+
+    def options(self, attributes):
+        """The options of a call, from attributes by name; others are ignored."""
+        same = ("update_writes", "output_previous", "beta", "go_backwards", "zero_output_for_mask",
+                "show_initial_state", "threads")  # fmt: skip
+        return _Options(
+            cell=self.cells[attributes["cell"]],
+            activation=_ACTIVATIONS.index(attributes["activation"]),
+            output_activation=_ACTIVATIONS.index(attributes["output_activation"]),
+            vector_names=attributes["vector_names"].encode(),
+            **{name: attributes[name] for name in same},
+        )
+
+    def layout(self, cell, units):
+        return self._layout(self.cells[cell], units)
+
+    def output_shapes(self, attributes, batch, time, units):
+        """The shapes of the forward pass's results; without a tape its parts have no steps."""
+        layout = self.layout(attributes["cell"], units)
+        on_tape = time if attributes["keep_tape"] else 0
+        return {
+            "outputs": (batch, time if attributes["return_sequences"] else on_tape, units),
+            "last": (batch, units),
+            "h_out": (batch, units),
+            "c_out": (batch, layout.memories * units),
+            "gates": (on_tape, batch, layout.gate_columns),
+            "memory": (on_tape, batch, layout.memory_columns),
+        }
+
+    def run(self, way, options, inputs, outputs):
+        """Run a pass.
+
+        Args:
+            way: `"forward"` or `"backward"`.
+            options: from `options`.
+            inputs, outputs: an address and a shape for each tensor, in the order of the C interface. The
+                tensors are dense and row-major, of float32, the mask of bool; their owner keeps them alive.
+
+        Raises:
+            ValueError: a shape does not fit.
+            MemoryError: there is not enough for the workspace.
+        """
+        message = ctypes.create_string_buffer(400)
+        status = self._passes[way](options, _packed(inputs), _packed(outputs), message, len(message))
+        if status:
+            raise _ERRORS[status](message.value.decode())
+
+    def run_arrays(self, way, attributes, inputs):
+        """A pass over NumPy arrays, by name: what it gives, by name."""
+        names = INPUTS if way == "forward" else BACKWARD_INPUTS
+        given = [np.ascontiguousarray(inputs[name]) for name in names]
+        if way == "forward":
+            shapes = self.output_shapes(attributes, *given[0].shape[:2], inputs["h"].shape[1])
+        else:
+            shapes = {f"d_{name}": inputs[name].shape for name in DIFFERENTIATED}
+        wanted = {name: np.empty(shape, "float32") for name, shape in shapes.items()}
+        self.run(way, self.options(attributes), *([(a.ctypes.data, a.shape) for a in arrays]
+                                                  for arrays in (given, wanted.values())))  # fmt: skip
+        return wanted
+
+
+def _packed(tensors):
+    """The `KerasGatesTensor`s of addresses and shapes."""
+    return b"".join([
+        struct.pack("P4q", address, len(shape), *shape[:3], *(0,) * (3 - len(shape)))
+        for address, shape in tensors
+    ])  # fmt: skip
+
+
+@functools.cache
+def library():
+    """The core, from the cache or built now and tested. Raises a `BuildError` if there is none."""
+    from keras_gates.kernels import selftest
+
+    def load_and_test(path):
+        core = Core(path)
+        selftest.check(core.run_arrays)
+        return core
+
+    return build.load(build.CORE, load_and_test, Core)
