@@ -1,0 +1,148 @@
+"""The kernels under JAX: two calls of foreign functions, their gradients."""
+
+import ctypes
+import functools
+
+import jax
+import numpy as np
+
+from keras_gates.kernels import build, core, plain
+
+# Of the results, which depend on the backend: what Keras shows before the first step that is not masked.
+ATTRIBUTES = {"show_initial_state": True}
+# JAX refuses to export a function that holds such a call, and its message gives this name.
+_TARGET = "keras_gates_kernel.Call_keras_gates.use_kernels_never_before_exporting"
+
+
+def part():
+    """What to build."""
+    return build.Part(
+        "jax",
+        [build.SOURCES / "doors" / "jax.cc"],
+        includes=[jax.ffi.include_dir()],
+        about=[jax.__version__],
+    )
+
+
+@functools.cache
+def library():
+    """Registers the calls. Raises a `BuildError` if there are none."""
+    from keras_gates.kernels import selftest
+
+    def load(path):
+        loaded = ctypes.CDLL(str(path))
+        try:
+            ways = {way: getattr(loaded, f"keras_gates_jax_{way}") for way in ("forward", "backward")}
+        except AttributeError as error:
+            raise OSError("it has no kernels") from error
+        for way, function in ways.items():
+            jax.ffi.register_ffi_target(f"{_TARGET}.{way}", jax.ffi.pycapsule(function), platform="cpu")
+        return loaded
+
+    def load_and_test(path):
+        loaded = load(path)
+        selftest.check(run_arrays)
+        return loaded
+
+    core.library()
+    return build.load(part(), load_and_test, load)
+
+
+def forward(attributes, inputs, training):
+    """See `keras_gates.kernels.operation.run`."""
+    # A tape is kept where JAX differentiates, so `training` does not matter.
+    chosen = {**attributes, **ATTRIBUTES, "keep_tape": False, "threads": 0}
+    return _forward(tuple(chosen.items()), *inputs.values())[:4]
+
+
+def run_arrays(way, attributes, inputs):
+    """A pass over NumPy arrays, by name, for the self-test: what it gives, by name."""
+    names = core.INPUTS if way == "forward" else core.BACKWARD_INPUTS
+    given = [jax.numpy.asarray(inputs[name]) for name in names]
+    results = _call_forward(attributes, *given) if way == "forward" else _call_backward(attributes, *given)
+    wanted = core.OUTPUTS if way == "forward" else [f"d_{name}" for name in core.DIFFERENTIATED]
+    return {name: np.asarray(result) for name, result in zip(wanted, results, strict=True)}
+
+
+def reference_scope():
+    """Where the self-test computes what it expects."""
+    return jax.enable_x64(True)
+
+
+def vjp(function, primals, cotangents):
+    """The list of results of `function(*primals)`, and the gradients of their sum weighted by cotangents."""
+    results, gradients_of = jax.vjp(function, *primals)
+    return results, list(gradients_of(list(cotangents)))
+
+
+def _call(way, attributes, inputs, shapes):
+    options = np.frombuffer(bytes(core.library().options(attributes)), "int32")
+    results = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
+    call = jax.ffi.ffi_call(f"{_TARGET}.{way}", results, vmap_method="sequential")
+    return tuple(call(*inputs, options=options))
+
+
+def _call_forward(attributes, *inputs):
+    x, h = inputs[0], inputs[core.INPUTS.index("h")]
+    shapes = core.library().output_shapes(attributes, *x.shape[:2], h.shape[1])
+    return _call("forward", attributes, inputs, shapes.values())
+
+
+def _call_backward(attributes, *inputs):
+    return _call("backward", attributes, inputs, [inputs[k].shape for k in _PLACES])
+
+
+# Where the inputs that have gradients stand among all.
+_PLACES = [core.INPUTS.index(name) for name in core.DIFFERENTIATED]
+
+
+def _placed(gradients, others=0):
+    """Gradients of all inputs: None for the masks, and for so many inputs that follow."""
+    placed = [None] * (len(core.INPUTS) + others)
+    for place, gradient in zip(_PLACES, gradients, strict=True):
+        placed[place] = gradient
+    return placed
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _forward(attributes, *inputs):
+    return _call_forward(dict(attributes), *inputs)
+
+
+def _forward_with_tape(attributes, *inputs):
+    # By the same operation, so that what is differentiated twice finds its gradient.
+    results = _forward(tuple({**dict(attributes), "keep_tape": True}.items()), *inputs)
+    tape = [results[core.OUTPUTS.index(name)] for name in core.FROM_FORWARD]
+    return results, (inputs, tape)
+
+
+def _gradients_of_forward(attributes, kept, d_results):
+    inputs, tape = kept
+    d_outputs, *d_others = d_results[: len(core.D_OUTPUTS)]
+    if not dict(attributes)["return_sequences"]:
+        d_outputs = jax.numpy.zeros((0,))
+    return tuple(_placed(_backward(attributes, *inputs, *tape, d_outputs, *d_others)))
+
+
+_forward.defvjp(_forward_with_tape, _gradients_of_forward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _backward(attributes, *inputs):
+    return _call_backward(dict(attributes), *inputs)
+
+
+def _backward_and_inputs(attributes, *inputs):
+    return _backward(attributes, *inputs), inputs
+
+
+def _gradients_of_backward(attributes, inputs, d_gradients):
+    x, mask, *weights_and_states, recurrent_mask = inputs[: len(core.INPUTS)]
+    of_primals, of_d_results = plain.second_gradients(
+        vjp, dict(attributes), [x, *weights_and_states], mask, recurrent_mask,
+        inputs[-len(core.D_OUTPUTS) :], d_gradients,
+    )  # fmt: skip
+    return (*_placed(of_primals, others=len(core.FROM_FORWARD)), *of_d_results)
+
+
+_backward.defvjp(_backward_and_inputs, _gradients_of_backward)
