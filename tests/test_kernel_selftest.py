@@ -13,7 +13,7 @@ if keras.backend.backend() != "tensorflow":
 
 from test_kernels import needs_kernels  # noqa: E402
 
-from keras_gates.kernels import build, core, on_tensorflow, selftest  # noqa: E402
+from keras_gates.kernels import build, core, on_tensorflow, selftest, signature  # noqa: E402
 from keras_gates.kernels.cells import DEFAULTS, EXAMPLES, describe  # noqa: E402
 
 INPUTS = ("x", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recurrent_mask")
@@ -114,9 +114,7 @@ def run_forward_as(attributes, inputs, like):
     """The forward pass, with results of the shapes that go with other inputs."""
     library = core.library()
     shapes = library.output_shapes(attributes, *like["x"].shape[:2], like["h"].shape[1])
-    arrays = [inputs[name] for name in core.INPUTS], [np.empty(shape, "float32") for shape in shapes.values()]
-    library.run(
-        "forward",
-        library.options(attributes),
-        *([(a.ctypes.data, a.shape) for a in these] for these in arrays),
-    )
+    given = [inputs[name] for name in signature.INPUTS]
+    wanted = [np.empty(shape, "float32") for shape in shapes.values()]
+    addressed = ([(a.ctypes.data, a.shape) for a in arrays] for arrays in (given, wanted))
+    library.run("forward", library.options(attributes), *addressed)

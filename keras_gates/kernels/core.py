@@ -8,16 +8,9 @@ import struct
 import numpy as np
 
 from keras_gates.kernels import build
+from keras_gates.kernels.signature import BACKWARD_INPUTS, DIFFERENTIATED, INPUTS
 
 ABI_VERSION = 1
-
-# What both passes take, and what each gives or takes besides, in the order of the C interface.
-INPUTS = ("x", "mask", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recurrent_mask")
-OUTPUTS = ("outputs", "last", "h_out", "c_out", "gates", "memory")
-FROM_FORWARD = ("outputs", "gates", "memory")
-D_OUTPUTS = ("d_outputs", "d_last", "d_h_out", "d_c_out")
-BACKWARD_INPUTS = (*INPUTS, *FROM_FORWARD, *D_OUTPUTS)
-DIFFERENTIATED = ("x", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c")
 
 _ACTIVATIONS = ("tanh", "linear", "relu")
 _ERRORS = {1: ValueError, 2: MemoryError, 3: RuntimeError}

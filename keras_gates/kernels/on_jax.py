@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 
-from keras_gates.kernels import build, core, plain
+from keras_gates.kernels import build, core, plain, signature
 
 # Of the results, which depend on the backend: what Keras shows before the first step that is not masked.
 ATTRIBUTES = {"show_initial_state": True}
@@ -57,10 +57,10 @@ def forward(attributes, inputs, training):
 
 def run_arrays(way, attributes, inputs):
     """A pass over NumPy arrays, by name, for the self-test: what it gives, by name."""
-    names = core.INPUTS if way == "forward" else core.BACKWARD_INPUTS
+    names = signature.INPUTS if way == "forward" else signature.BACKWARD_INPUTS
     given = [jax.numpy.asarray(inputs[name]) for name in names]
     results = _call_forward(attributes, *given) if way == "forward" else _call_backward(attributes, *given)
-    wanted = core.OUTPUTS if way == "forward" else [f"d_{name}" for name in core.DIFFERENTIATED]
+    wanted = signature.OUTPUTS if way == "forward" else [f"d_{name}" for name in signature.DIFFERENTIATED]
     return {name: np.asarray(result) for name, result in zip(wanted, results, strict=True)}
 
 
@@ -83,7 +83,7 @@ def _call(way, attributes, inputs, shapes):
 
 
 def _call_forward(attributes, *inputs):
-    x, h = inputs[0], inputs[core.INPUTS.index("h")]
+    x, h = inputs[0], inputs[signature.INPUTS.index("h")]
     shapes = core.library().output_shapes(attributes, *x.shape[:2], h.shape[1])
     return _call("forward", attributes, inputs, shapes.values())
 
@@ -93,12 +93,12 @@ def _call_backward(attributes, *inputs):
 
 
 # Where the inputs that have gradients stand among all.
-_PLACES = [core.INPUTS.index(name) for name in core.DIFFERENTIATED]
+_PLACES = [signature.INPUTS.index(name) for name in signature.DIFFERENTIATED]
 
 
 def _placed(gradients, others=0):
     """Gradients of all inputs: None for the masks, and for so many inputs that follow."""
-    placed = [None] * (len(core.INPUTS) + others)
+    placed = [None] * (len(signature.INPUTS) + others)
     for place, gradient in zip(_PLACES, gradients, strict=True):
         placed[place] = gradient
     return placed
@@ -112,13 +112,13 @@ def _forward(attributes, *inputs):
 def _forward_with_tape(attributes, *inputs):
     # By the same operation, so that what is differentiated twice finds its gradient.
     results = _forward(tuple({**dict(attributes), "keep_tape": True}.items()), *inputs)
-    tape = [results[core.OUTPUTS.index(name)] for name in core.FROM_FORWARD]
+    tape = [results[signature.OUTPUTS.index(name)] for name in signature.FROM_FORWARD]
     return results, (inputs, tape)
 
 
 def _gradients_of_forward(attributes, kept, d_results):
     inputs, tape = kept
-    d_outputs, *d_others = d_results[: len(core.D_OUTPUTS)]
+    d_outputs, *d_others = d_results[: len(signature.D_OUTPUTS)]
     if not dict(attributes)["return_sequences"]:
         d_outputs = jax.numpy.zeros((0,))
     return tuple(_placed(_backward(attributes, *inputs, *tape, d_outputs, *d_others)))
@@ -137,12 +137,12 @@ def _backward_and_inputs(attributes, *inputs):
 
 
 def _gradients_of_backward(attributes, inputs, d_gradients):
-    x, mask, *weights_and_states, recurrent_mask = inputs[: len(core.INPUTS)]
+    x, mask, *weights_and_states, recurrent_mask = inputs[: len(signature.INPUTS)]
     of_primals, of_d_results = plain.second_gradients(
         vjp, dict(attributes), [x, *weights_and_states], mask, recurrent_mask,
-        inputs[-len(core.D_OUTPUTS) :], d_gradients,
+        inputs[-len(signature.D_OUTPUTS) :], d_gradients,
     )  # fmt: skip
-    return (*_placed(of_primals, others=len(core.FROM_FORWARD)), *of_d_results)
+    return (*_placed(of_primals, others=len(signature.FROM_FORWARD)), *of_d_results)
 
 
 _backward.defvjp(_backward_and_inputs, _gradients_of_backward)

@@ -5,7 +5,7 @@ import functools
 
 import tensorflow as tf
 
-from keras_gates.kernels import build, core, placement_tensorflow, plain
+from keras_gates.kernels import build, core, placement_tensorflow, plain, signature
 from keras_gates.kernels.cells import DEFAULTS
 
 _ATTRIBUTES = (
@@ -16,7 +16,7 @@ ATTRIBUTES = {"show_initial_state": False}
 # XLA refuses a function that was traced with kernels, and its message names the nodes: so the name says what
 # to do.
 _NODE_NAME = "fused_kernel.For_XLA_call_keras_gates.use_kernels_never_before_tracing"
-_COMMON_INPUTS = len(core.INPUTS) + 1  # and the guard
+_COMMON_INPUTS = len(signature.INPUTS) + 1  # and the guard
 
 
 def part():
@@ -148,7 +148,7 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
 @tf.RegisterGradient("KerasGates>Backward")
 def _second_gradient(op, *d_gradients):
     x, mask, *weights_and_states, recurrent_mask, _ = op.inputs[:_COMMON_INPUTS]
-    d_results = op.inputs[_COMMON_INPUTS + len(core.FROM_FORWARD) :]
+    d_results = op.inputs[_COMMON_INPUTS + len(signature.FROM_FORWARD) :]
     of_primals, of_d_results = plain.second_gradients(
         vjp, _attributes(op), [x, *weights_and_states], mask, recurrent_mask, d_results, d_gradients
     )

@@ -7,7 +7,7 @@ import json
 import torch
 from torch import Tensor
 
-from keras_gates.kernels import core, plain
+from keras_gates.kernels import core, plain, signature
 
 # Of the results, which depend on the backend: what Keras shows before the first step that is not masked.
 ATTRIBUTES = {"show_initial_state": False}
@@ -127,10 +127,10 @@ def _keep_for_second(ctx, inputs, output):
 
 def _gradients_of_backward(ctx, *d_gradients):
     """By the plain path, which is computed again and differentiated twice."""
-    x, mask, *weights_and_states, recurrent_mask = ctx.saved_tensors[: len(core.INPUTS)]
+    x, mask, *weights_and_states, recurrent_mask = ctx.saved_tensors[: len(signature.INPUTS)]
     (d_x, *d_weights_and_states), of_d_results = plain.second_gradients(
         vjp, _parsed(ctx.attributes)[0], [x, *weights_and_states], mask, recurrent_mask,
-        ctx.saved_tensors[-len(core.D_OUTPUTS) :], d_gradients,
+        ctx.saved_tensors[-len(signature.D_OUTPUTS) :], d_gradients,
     )  # fmt: skip
     return d_x, None, *d_weights_and_states, None, None, None, None, *of_d_results, None
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
-from keras_gates.kernels import core, operation, plain
+from keras_gates.kernels import operation, plain, signature
 from keras_gates.kernels.build import BuildError
 from keras_gates.kernels.cells import DEFAULTS, EXAMPLES, describe, weights_of
 
@@ -51,7 +51,7 @@ def errors(run):
 def _worst_error(run, example):
     attributes, inputs, d_results, wanted = _problem(example)
     given = run("forward", attributes, inputs)
-    from_forward = {name: given[name] for name in core.FROM_FORWARD}
+    from_forward = {name: given[name] for name in signature.FROM_FORWARD}
     given = {**given, **run("backward", attributes, {**inputs, **from_forward, **d_results})}
     return float(np.max([_relative_error(given[name], want) for name, want in wanted.items()]))
 
@@ -93,7 +93,7 @@ def _problem(example):
         "recurrent_mask": random(0),
     }
     shapes = (BATCH, TIME, UNITS), state, state, c
-    d_results = {name: random(*shape) for name, shape in zip(core.D_OUTPUTS, shapes, strict=True)}
+    d_results = {name: random(*shape) for name, shape in zip(signature.D_OUTPUTS, shapes, strict=True)}
     return attributes, inputs, d_results, _answers(attributes, inputs, d_results)
 
 
@@ -102,7 +102,7 @@ def _answers(attributes, inputs, d_results):
     door = operation.door()
 
     def run(*primals):
-        given = {**fixed, **dict(zip(core.DIFFERENTIATED, primals, strict=True))}
+        given = {**fixed, **dict(zip(signature.DIFFERENTIATED, primals, strict=True))}
         return plain.forward(attributes, **given)
 
     with door.reference_scope():
@@ -112,8 +112,8 @@ def _answers(attributes, inputs, d_results):
         }
         fixed = {name: exact[name] for name in ("mask", "recurrent_mask")}
         results, gradients = door.vjp(
-            run, [exact[name] for name in core.DIFFERENTIATED], [exact[name] for name in d_results]
+            run, [exact[name] for name in signature.DIFFERENTIATED], [exact[name] for name in d_results]
         )
-        names = *_RESULTS, *(f"d_{name}" for name in core.DIFFERENTIATED)
+        names = *_RESULTS, *(f"d_{name}" for name in signature.DIFFERENTIATED)
         values = map(keras.ops.convert_to_numpy, [*results, *gradients])
         return dict(zip(names, values, strict=True))
