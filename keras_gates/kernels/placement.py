@@ -34,10 +34,12 @@ def _on_jax(layer, sequences, mask, training):
 
 
 def _on_torch(layer, sequences, mask, training):
-    """Neither under `torch.compile` nor while an export traces: those look into Keras' own loop."""
+    """Not under `torch.compile`, in an export or within `torch.func`: those transform Keras' own loop."""
     import torch
 
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # PyTorch has no public way to ask
         return False
     return type(sequences) in (torch.Tensor, torch.nn.Parameter) and sequences.device.type == "cpu"
 

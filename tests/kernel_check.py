@@ -1,0 +1,352 @@
+"""What the fused kernels must do on JAX and on PyTorch: a plain script that needs no pytest.
+
+    KERAS_BACKEND=jax python tests/kernel_check.py OUT.json
+
+makes every check of `CHECKS` and writes, for each name, an empty string or why it failed.
+`test_kernels_elsewhere.py` reads them.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import sys
+import traceback
+
+import keras
+import numpy as np
+from kernel_problems import CELLS, random_layer
+
+import keras_gates
+from keras_gates.kernels import operation
+
+BACKEND = keras.backend.backend()
+TOLERANCE = 2e-5
+CHECKS, ONLY = {}, {}  # by name: a function, and the only backend that has it
+# One of each kind of state, weight and product; the self-test of a fresh build tries every kernel.
+SOME = ["simple", "indrnn", "lstm", "peephole previous", "peephole-only", "gru", "gru before", "slstm"]
+
+
+def check(name, *arguments, only=None):
+    def enter(function):
+        CHECKS[name], ONLY[name] = functools.partial(function, *arguments), only
+        return function
+
+    return enter
+
+
+@contextlib.contextmanager
+def counted():
+    """A list that grows by one with every call of the kernels."""
+    calls, run = [], operation.run
+    operation.run = lambda *given: calls.append(given) or run(*given)
+    try:
+        yield calls
+    finally:
+        operation.run = run
+
+
+def assert_close(got, want):
+    assert got.keys() == want.keys()
+    for name, expected in want.items():
+        scale = max(np.max(np.abs(expected), initial=0), 1e-3)
+        error = np.max(np.abs(got[name] - expected), initial=0) / scale
+        assert error < TOLERANCE, f"{name} is off by {error:.1e} of its largest value"
+
+
+def answers(layer, x, states, mask, cotangents, twice=False):
+    """Results and the gradients of their weighted sum, by name; or the gradients of a function of those."""
+    find = {"jax": answers_of_jax, "torch": answers_of_torch}[BACKEND]
+    results, gradients = find(layer, x, states, mask, cotangents, twice)
+    return {f"{k}": np.asarray(value) for k, value in enumerate([*results, *gradients])}
+
+
+def answers_of_jax(layer, x, states, mask, cotangents, twice):
+    import jax
+
+    trained, others = (
+        [v.value for v in vs] for vs in (layer.trainable_variables, layer.non_trainable_variables)
+    )
+
+    def loss(x, states, trained):
+        results, _ = layer.stateless_call(
+            trained, others, x, initial_state=list(states), mask=mask, training=True
+        )
+        return sum((r * c).sum() for r, c in zip(results, cotangents, strict=True)), results
+
+    def of_gradients(*given):
+        gradients, _ = jax.grad(loss, (0, 1, 2), has_aux=True)(*given)
+        return sum(jax.numpy.sin(g).sum() for g in jax.tree.leaves(gradients)), ()
+
+    mask = None if mask is None else jax.numpy.asarray(mask)
+    function = jax.jit(jax.grad(of_gradients if twice else loss, (0, 1, 2), has_aux=True))
+    gradients, results = function(*jax.tree.map(jax.numpy.asarray, (x, states)), trained)
+    return results, jax.tree.leaves(gradients)
+
+
+def answers_of_torch(layer, x, states, mask, cotangents, twice):
+    import torch
+
+    x, *states = (torch.tensor(a, requires_grad=True) for a in (x, *states))
+    sources = [x, *states, *(v.value for v in layer.trainable_variables)]
+    mask = None if mask is None else torch.tensor(mask)
+    results = layer(x, initial_state=states, mask=mask, training=True)
+    total = sum((r * torch.tensor(c)).sum() for r, c in zip(results, cotangents, strict=True))
+    differentiate = functools.partial(torch.autograd.grad, inputs=sources, materialize_grads=True)
+    gradients = differentiate(total, create_graph=twice)
+    if twice:
+        results, gradients = [], differentiate(sum(torch.sin(g).sum() for g in gradients))
+    return [r.detach() for r in results], gradients
+
+
+def compare(make, problem, twice=False, **arguments):
+    """Kernels beside the plain path, from the same weights and random seeds."""
+    found = []
+    for when in ("always", "never"):
+        layer, question = random_layer(make, problem, **arguments)
+        with keras_gates.use_kernels(when), counted() as calls:
+            found.append(answers(layer, *question, twice))
+        assert bool(calls) == (when == "always")
+    assert_close(*found)
+
+
+for _name in CELLS if os.environ.get("KERAS_GATES_FULL_GRID") else SOME:
+
+    @check(f"the plain path's values and gradients: {_name}", _name)
+    def _(name):
+        compare(CELLS[name], (5, 7, 9, 20, "holes", False))
+
+
+@check("without a mask, over many rows and units")
+def _():
+    compare(CELLS["lstm"], (33, 9, 65, 70, "none", False))
+
+
+@check("backwards")
+def _():
+    compare(CELLS["gru"], (3, 5, 4, 6, "left", True))
+
+
+@check("the last output alone, zero where masked")
+def _():
+    compare(CELLS["lstm"], (3, 5, 4, 6, "right", False), return_sequences=False, zero_output_for_mask=True)
+
+
+@check("dropout by the same masks")
+def _():
+    dropping = {"dropout": 0.4, "recurrent_dropout": 0.3, "seed": 7}
+    compare(CELLS["gru"], (5, 7, 9, 20, "holes", False), arguments=dropping)
+
+
+@check("an unrolled layer")
+def _():
+    found = []
+    for when in ("always", "never"):
+        layer, question = random_layer(CELLS["lstm"], (3, 5, 4, 6, "left", False), unroll=True)
+        with keras_gates.use_kernels(when):
+            found.append(answers(layer, *question))
+    assert_close(*found)
+
+
+for _name in ("gru", "peephole"):
+
+    @check(f"second derivatives: {_name}", _name)
+    def _(name):
+        compare(CELLS[name], (3, 4, 5, 6, "holes", False), twice=True)
+
+
+@check("other dtypes take the plain path")
+def _():
+    for dtype in ("float64", "bfloat16"):
+        layer = keras_gates.RNN(keras_gates.LSTMCell(4, dtype=dtype), dtype=dtype)
+        with counted() as calls:
+            layer(np.ones((2, 3, 4), dtype if dtype == "float64" else "float32"), training=True)
+        assert not calls
+
+
+@check("use_kernels chooses")
+def _():
+    layer, x = keras_gates.LSTM(4), np.ones((2, 3, 4), "float32")
+    wanted = {"always": [False, True], "training": [True], "never": []}
+    for when, trained in wanted.items():
+        with keras_gates.use_kernels(when), counted() as calls:
+            layer(x), layer(x, training=True)
+        assert [call[-1] for call in calls] == trained, when
+
+
+@check("fit learns the same")
+def _():
+    found = []
+    for when in ("always", "never"):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input((7, 3)), keras.layers.Masking(), keras.layers.Bidirectional(keras_gates.LSTM(5))]
+        )
+        model.compile("sgd", "mse")
+        x = np.random.default_rng(0).normal(size=(8, 7, 3)).astype("float32")
+        x[3:6, 4:] = 0
+        with keras_gates.use_kernels(when), counted() as calls:
+            model.fit(x, x[:, :4].reshape(8, -1)[:, :10], batch_size=4, shuffle=False, verbose=0)
+            found.append(
+                {str(k): w for k, w in enumerate([model.predict(x, verbose=0), *model.get_weights()])}
+            )
+        assert bool(calls) == (when == "always")
+    assert_close(*found)
+
+
+@check("what is not a number stays in its row")
+def _():
+    layer, (x, *_) = random_layer(CELLS["lstm"], (5, 4, 3, 20, "none", False))
+    clean = keras.ops.convert_to_numpy(layer(x, training=True)[0])
+    x[2, 1, 0] = np.nan
+    y = keras.ops.convert_to_numpy(layer(x, training=True)[0])
+    assert np.isnan(y[2, 1:]).all() and np.isfinite(y[2, 0]).all()
+    assert np.array_equal(np.delete(y, 2, 0), np.delete(clean, 2, 0))
+
+
+@check("wrong states are refused in the words of the cell")
+def _():
+    layer = keras_gates.LSTM(6)
+    try:
+        layer(np.ones((3, 5, 4), "float32"), initial_state=[np.ones((3, 5), "float32")] * 2, training=True)
+    except ValueError as error:
+        assert "LSTMCell" in str(error)
+    else:
+        raise AssertionError("nothing was raised")
+
+
+@check("no other framework was imported")
+def _():
+    others = {"tensorflow", "jax", "torch"} - {BACKEND}
+    assert not [name for name in others if sys.modules.get(name)]
+
+
+# -- JAX
+
+
+def traced_by_jax(training):
+    """A function of sequences, and whether its lowered text holds a kernel."""
+    import jax
+
+    layer = keras_gates.LSTM(4)
+    layer.build((2, 3, 4))
+    function = jax.jit(lambda x: layer(x, training=training))
+    x = jax.numpy.ones((2, 3, 4))
+    return function, x, "keras_gates_kernel" in function.lower(x).as_text()
+
+
+@check("vmap goes row by row", only="jax")
+def _():
+    import jax
+
+    layer, x = keras_gates.LSTM(4), np.random.default_rng(0).normal(size=(3, 2, 5, 4)).astype("float32")
+    layer.build(x.shape[1:])
+    gradient = jax.grad(lambda x: layer(x, training=True).sum())
+    assert_close({"x": jax.vmap(gradient)(x)}, {"x": np.stack([gradient(each) for each in x])})
+
+
+@check("a function that infers is exported without kernels", only="jax")
+def _():
+    import jax
+
+    function, x, holds = traced_by_jax(training=False)
+    assert not holds
+    jax.export.export(function)(x)
+
+
+@check("a function that trains is not exported, in a sentence that says what to do", only="jax")
+def _():
+    import jax
+
+    function, x, holds = traced_by_jax(training=True)
+    assert holds
+    try:
+        jax.export.export(function)(x)
+    except ValueError as error:
+        assert "Call_keras_gates.use_kernels_never_before_exporting" in str(error)
+    else:
+        raise AssertionError("it was exported")
+
+
+# -- PyTorch
+
+
+@check("the operators keep the rules of PyTorch", only="torch")
+def _():
+    """Schema, registration for autograd, and results without data that are shaped as those with data."""
+    import torch
+
+    from keras_gates.kernels import on_torch
+
+    calls, forward = [], on_torch._forward
+    on_torch._forward = lambda *given: calls.append(given) or forward(*given)
+    layer, (x, states, mask, _) = random_layer(CELLS["peephole"], (2, 3, 4, 5, "holes", False))
+    try:
+        layer(torch.tensor(x, requires_grad=True), initial_state=list(map(torch.tensor, states)), mask=mask)
+    finally:
+        on_torch._forward = forward
+    given = [
+        a.detach().clone().requires_grad_(a.requires_grad) if isinstance(a, torch.Tensor) else a
+        for a in calls[0]
+    ]
+    torch.library.opcheck(forward, tuple(given))
+
+
+@check("compiled by PyTorch", only="torch")
+def _():
+    import torch
+
+    layer, x = keras_gates.LSTM(4, return_sequences=True), torch.ones(2, 3, 4)
+    plain = layer(x, training=True)
+    compiled = torch.compile(lambda x: layer(x, training=True), backend="eager")
+    assert_close({"y": compiled(x).detach().numpy()}, {"y": plain.detach().numpy()})
+
+
+@check("exported by PyTorch without kernels", only="torch")
+def _():
+    import torch
+
+    model = keras.Sequential([keras.Input((3, 4)), keras_gates.LSTM(4)])
+    x = torch.ones(2, 3, 4)
+    exported = torch.export.export(model, (x,), strict=False)
+    assert "keras_gates" not in str(exported.graph)
+    assert_close({"y": exported.module()(x).detach().numpy()}, {"y": model(x).detach().numpy()})
+
+
+@check("transformed by torch.func", only="torch")
+def _():
+    import torch
+
+    layer, x = keras_gates.LSTM(4), torch.randn(3, 2, 5, 4)
+    layer.build(x.shape[1:])
+    gradient = torch.func.grad(lambda x: layer(x, training=True).sum())
+    each = torch.stack([gradient(one) for one in x])
+    x.requires_grad_()
+    (whole,) = torch.autograd.grad(sum(layer(one, training=True).sum() for one in x), x)
+    assert_close({"x": each.detach().numpy()}, {"x": whole.numpy()})
+
+
+@check("tensors on no CPU take the plain path", only="torch")
+def _():
+    import torch
+
+    layer = keras_gates.LSTM(4)
+    layer.build((2, 3, 4))
+    with counted() as calls, contextlib.suppress(RuntimeError):
+        layer(torch.ones(2, 3, 4, device="meta"), training=True)
+    assert not calls
+
+
+def outcome(function):
+    try:
+        function()
+    except Exception:
+        return traceback.format_exc()
+    return ""
+
+
+if __name__ == "__main__":
+    assert operation.available(), "there are no kernels"
+    found = {name: outcome(CHECKS[name]) for name in CHECKS if ONLY[name] in (None, BACKEND)}
+    with open(sys.argv[1], "w") as file:
+        json.dump(found, file)
