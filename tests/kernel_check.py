@@ -89,7 +89,7 @@ def answers_of_torch(layer, x, states, mask, cotangents, twice):
 
     x, *states = (torch.tensor(a, requires_grad=True) for a in (x, *states))
     sources = [x, *states, *(v.value for v in layer.trainable_variables)]
-    mask = None if mask is None else torch.tensor(mask)
+    mask = None if mask is None else torch.tensor(mask.copy())
     results = layer(x, initial_state=states, mask=mask, training=True)
     total = sum((r * torch.tensor(c)).sum() for r, c in zip(results, cotangents, strict=True))
     differentiate = functools.partial(torch.autograd.grad, inputs=sources, materialize_grads=True)
@@ -158,7 +158,9 @@ for _name in ("gru", "peephole"):
 @check("other dtypes take the plain path")
 def _():
     for dtype in ("float64", "bfloat16"):
-        layer = keras_gates.RNN(keras_gates.LSTMCell(4, dtype=dtype), dtype=dtype)
+        # PyTorch draws no orthogonal matrix in bfloat16
+        cell = keras_gates.LSTMCell(4, dtype=dtype, recurrent_initializer="glorot_uniform")
+        layer = keras_gates.RNN(cell, dtype=dtype)
         with counted() as calls:
             layer(np.ones((2, 3, 4), dtype if dtype == "float64" else "float32"), training=True)
         assert not calls
@@ -273,16 +275,19 @@ def _():
 
 @check("the operators keep the rules of PyTorch", only="torch")
 def _():
-    """Schema, registration for autograd, and results without data that are shaped as those with data."""
+    """Schema, registration for autograd, and results without data that are shaped as those with data.
+
+    Without a mask: what stands on the tape of a masked step is whatever was in memory.
+    """
     import torch
 
     from keras_gates.kernels import on_torch
 
     calls, forward = [], on_torch._forward
     on_torch._forward = lambda *given: calls.append(given) or forward(*given)
-    layer, (x, states, mask, _) = random_layer(CELLS["peephole"], (2, 3, 4, 5, "holes", False))
+    layer, (x, states, *_) = random_layer(CELLS["peephole"], (2, 3, 4, 5, "none", False))
     try:
-        layer(torch.tensor(x, requires_grad=True), initial_state=list(map(torch.tensor, states)), mask=mask)
+        layer(torch.tensor(x, requires_grad=True), initial_state=list(map(torch.tensor, states)))
     finally:
         on_torch._forward = forward
     given = [

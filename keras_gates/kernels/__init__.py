@@ -50,13 +50,15 @@ def use_kernels(when: Literal["always", "training", "never"]) -> _Choice:
 
     Functions that are already traced are not changed. Whatever is chosen, no saved or exported model
     contains the kernels: TensorFlow traces a `tf.function` again when it saves it, and then it takes the
-    plain path. A `ConcreteFunction` that contains the kernels cannot be saved or converted: trying to do so
-    raises an error that says why.
+    plain path. A `ConcreteFunction` that contains the kernels cannot be saved or converted, nor a function
+    with kernels be exported by JAX: trying to do so raises an error that says why.
 
     Args:
         when: `"always"` (the default): when computing eagerly, in Keras' `fit`, `evaluate` and `predict`,
             and in a `tf.function` of your own that calls a layer with `training=True`; but not where it
-            calls one for inference, since it may be meant for export;
+            calls one for inference, since it may be meant for export. On JAX this goes for every traced
+            function, those of `evaluate` and `predict` among them; on PyTorch, which traces nothing, the
+            kernels are used wherever a layer is called eagerly;
             `"training"`: of these, only where a layer is called with `training=True`; or `"never"`.
             The environment variable `KERAS_GATES_KERNELS` sets the initial choice.
 

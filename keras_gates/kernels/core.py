@@ -4,6 +4,7 @@ import ctypes
 import functools
 import itertools
 import struct
+import weakref
 
 import numpy as np
 
@@ -56,11 +57,15 @@ class Core:
             version = loaded.keras_gates_abi_version()
             self._layout = loaded.keras_gates_layout
             self._passes = {"forward": loaded.keras_gates_forward, "backward": loaded.keras_gates_backward}
+            self._take, self._return = loaded.keras_gates_take, loaded.keras_gates_return
             name_of = loaded.keras_gates_cell_name
         except AttributeError as error:
             raise OSError("it has no kernels") from error
         if version != ABI_VERSION:
             raise OSError(f"its interface is version {version}, not {ABI_VERSION}")
+        self._take.argtypes = [ctypes.c_size_t, ctypes.POINTER(ctypes.c_size_t)]
+        self._take.restype = ctypes.c_void_p
+        self._return.argtypes, self._return.restype = [ctypes.c_void_p, ctypes.c_size_t], None
         self._layout.argtypes, self._layout.restype = [ctypes.c_int32, ctypes.c_int64], Layout
         for function in self._passes.values():
             function.argtypes = [
@@ -97,6 +102,20 @@ class Core:
             "gates": (on_tape, batch, layout.gate_columns),
             "memory": (on_tape, batch, layout.memory_columns),
         }
+
+    def buffer(self, size):
+        """An object that holds so many bytes: the next call that needs as many finds them once it is gone.
+
+        Raises:
+            MemoryError: there are not so many.
+        """
+        taken = ctypes.c_size_t()
+        address = self._take(size, ctypes.byref(taken))
+        if not address:
+            raise MemoryError(f"keras_gates: not enough memory for {size} bytes.")
+        buffer = (ctypes.c_char * size).from_address(address)
+        weakref.finalize(buffer, self._return, address, taken.value).atexit = False
+        return buffer
 
     def run(self, way, options, inputs, outputs):
         """Run a pass.

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from keras_gates.kernels import core, plain, signature
 
 # Of the results, which depend on the backend: what Keras shows before the first step that is not masked.
 ATTRIBUTES = {"show_initial_state": False}
+
+_LARGE = 1 << 20  # bytes
 
 library = core.library
 
@@ -58,10 +61,18 @@ def _run(way, options, inputs, outputs):
     return outputs
 
 
-def _results(attributes, x, h):
-    """What the forward pass fills, or, of tensors without data, what is as large."""
+def _results(attributes, x, h, empty):
+    """What the forward pass fills, made by `empty(shape)`."""
     shapes = library().output_shapes(_parsed(attributes)[0], x.shape[0], x.shape[1], h.shape[1])
-    return tuple(x.new_empty(shape) for shape in shapes.values())
+    return tuple(empty(shape) for shape in shapes.values())
+
+
+def _kept_empty(shape):
+    """An uninitialised tensor; a large one, as the tape, in memory that the next step finds again."""
+    size = 4 * math.prod(shape)
+    if size < _LARGE:
+        return torch.empty(shape)
+    return torch.frombuffer(library().buffer(size), dtype=torch.float32).view(shape)
 
 
 _Forward = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -74,12 +85,12 @@ def _forward(
     h: Tensor, c: Tensor, recurrent_mask: Tensor, attributes: str,
 ) -> _Forward:  # fmt: skip
     inputs = x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask
-    return _run("forward", _parsed(attributes)[1], inputs, _results(attributes, x, h))
+    return _run("forward", _parsed(attributes)[1], inputs, _results(attributes, x, h, _kept_empty))
 
 
 @_forward.register_fake
 def _(x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, attributes):
-    return _results(attributes, x, h)
+    return _results(attributes, x, h, x.new_empty)
 
 
 @torch.library.custom_op("keras_gates::backward", mutates_args=())

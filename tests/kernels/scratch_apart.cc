@@ -14,6 +14,8 @@ Block take_block(size_t bytes) {
   return {static_cast<char*>(data), bytes};
 }
 
+void prefer_large_pages(void*, size_t) {}
+
 void return_block(Block block) { std::free(block.data); }
 
 void* Scratch::take_bytes(size_t bytes) {

@@ -40,6 +40,12 @@ bool empty(const Tensor& tensor) {
   return false;
 }
 
+size_t bytes_of(const Tensor& tensor) {
+  size_t bytes = sizeof(float);
+  for (int axis = 0; axis < axes(tensor); axis++) bytes *= size_t(tensor.dims[axis]);
+  return bytes;
+}
+
 template <class T>
 T* data(const Tensor& tensor) {
   return empty(tensor) ? nullptr : static_cast<T*>(tensor.data);
@@ -153,6 +159,8 @@ void forward(const KerasGatesOptions& options, const Tensor* inputs, const Tenso
     expect("gates", t[KG_GATES], {time, batch, call.tape_columns(call.layout.slots)});
     expect("memory", t[KG_MEMORY], {time, batch, call.tape_columns(call.layout.memories)});
   }
+  // Frameworks hand out fresh memory for these, whose pages take long to come one by one.
+  for (int large : {KG_OUTPUTS, KG_GATES, KG_MEMORY}) prefer_large_pages(t[large].data, bytes_of(t[large]));
   Results results;
   results.outputs = data<float>(t[KG_OUTPUTS]);
   results.last = data<float>(t[KG_LAST]);

@@ -33,13 +33,20 @@ bool take_from_store(size_t size, Block& block) {
 
 }  // namespace
 
+void prefer_large_pages(void* data, size_t bytes) {
+  const size_t begin = round_up(reinterpret_cast<size_t>(data), large_page);
+  const size_t end = (reinterpret_cast<size_t>(data) + bytes) / large_page * large_page;
+  // a wish: where it is not granted, the pages are small
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+}
+
 Block take_block(size_t bytes) {
   const size_t size = std::max(large_page, round_up(bytes, large_page));
   Block block;
   if (take_from_store(size, block)) return block;
   void* data = std::aligned_alloc(large_page, size);
   if (!data) throw std::bad_alloc();
-  madvise(data, size, MADV_HUGEPAGE);  // a wish: where it is not granted, the pages are small
+  prefer_large_pages(data, size);
   return {static_cast<char*>(data), size};
 }
 

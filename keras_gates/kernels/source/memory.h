@@ -18,6 +18,9 @@ Block take_block(size_t bytes);
 // Back to the store, or to the system where the store is full.
 void return_block(Block block);
 
+// Asks for large pages where a large piece of fresh memory, of whomever, is about to be filled.
+void prefer_large_pages(void* data, size_t bytes);
+
 // Memory for one call, in aligned pieces.
 class Scratch {
  public:
