@@ -13,6 +13,9 @@ import os
 import sys
 import traceback
 
+# Two devices for JAX, which reads this when it starts.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+
 import keras
 import numpy as np
 from kernel_problems import CELLS, random_layer
@@ -61,12 +64,15 @@ def answers(layer, x, states, mask, cotangents, twice=False):
     return {f"{k}": np.asarray(value) for k, value in enumerate([*results, *gradients])}
 
 
+def variables_of(layer):
+    """The values of the trained variables, and of the others."""
+    return ([v.value for v in vs] for vs in (layer.trainable_variables, layer.non_trainable_variables))
+
+
 def answers_of_jax(layer, x, states, mask, cotangents, twice):
     import jax
 
-    trained, others = (
-        [v.value for v in vs] for vs in (layer.trainable_variables, layer.non_trainable_variables)
-    )
+    trained, others = variables_of(layer)
 
     def loss(x, states, trained):
         results, _ = layer.stateless_call(
@@ -245,6 +251,22 @@ def _():
     layer.build(x.shape[1:])
     gradient = jax.grad(lambda x: layer(x, training=True).sum())
     assert_close({"x": jax.vmap(gradient)(x)}, {"x": np.stack([gradient(each) for each in x])})
+
+
+@check("a batch that is split over devices", only="jax")
+def _():
+    import jax
+
+    layer, x = keras_gates.LSTM(4), np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
+    layer.build(x.shape)
+    trained, others = variables_of(layer)
+
+    def total(trained, x):
+        return layer.stateless_call(trained, others, x, training=True)[0].sum()
+
+    places = jax.sharding.NamedSharding(jax.make_mesh((2,), ("batch",)), jax.sharding.PartitionSpec("batch"))
+    found = [jax.jit(jax.grad(total))(trained, given) for given in (x, jax.device_put(x, places))]
+    assert_close(*({str(k): np.asarray(g) for k, g in enumerate(gradients)} for gradients in found))
 
 
 @check("a function that infers is exported without kernels", only="jax")

@@ -33,7 +33,7 @@ class _Options(ctypes.Structure):
     ]
 
 
-class Layout(ctypes.Structure):
+class _Layout(ctypes.Structure):
     """How many memories a cell has besides h, and the columns of the tape's two parts."""
 
     _fields_ = [
@@ -66,7 +66,7 @@ class Core:
         self._take.argtypes = [ctypes.c_size_t, ctypes.POINTER(ctypes.c_size_t)]
         self._take.restype = ctypes.c_void_p
         self._return.argtypes, self._return.restype = [ctypes.c_void_p, ctypes.c_size_t], None
-        self._layout.argtypes, self._layout.restype = [ctypes.c_int32, ctypes.c_int64], Layout
+        self._layout.argtypes, self._layout.restype = [ctypes.c_int32, ctypes.c_int64], _Layout
         for function in self._passes.values():
             function.argtypes = [
                 ctypes.POINTER(_Options), ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t,
@@ -77,8 +77,10 @@ class Core:
 
     def options(self, attributes):
         """The options of a call, from attributes by name; others are ignored."""
-        same = ("update_writes", "output_previous", "beta", "go_backwards", "zero_output_for_mask",
-                "show_initial_state", "threads")  # fmt: skip
+        same = (
+            "update_writes", "output_previous", "beta",
+            "go_backwards", "zero_output_for_mask", "show_initial_state", "threads",
+        )  # fmt: skip
         return _Options(
             cell=self.cells[attributes["cell"]],
             activation=_ACTIVATIONS.index(attributes["activation"]),
@@ -87,12 +89,9 @@ class Core:
             **{name: attributes[name] for name in same},
         )
 
-    def layout(self, cell, units):
-        return self._layout(self.cells[cell], units)
-
     def output_shapes(self, attributes, batch, time, units):
         """The shapes of the forward pass's results; without a tape its parts have no steps."""
-        layout = self.layout(attributes["cell"], units)
+        layout = self._layout(self.cells[attributes["cell"]], units)
         on_tape = time if attributes["keep_tape"] else 0
         return {
             "outputs": (batch, time if attributes["return_sequences"] else on_tape, units),
@@ -144,17 +143,17 @@ class Core:
         else:
             shapes = {f"d_{name}": inputs[name].shape for name in DIFFERENTIATED}
         wanted = {name: np.empty(shape, "float32") for name, shape in shapes.items()}
-        self.run(way, self.options(attributes), *([(a.ctypes.data, a.shape) for a in arrays]
-                                                  for arrays in (given, wanted.values())))  # fmt: skip
+        addressed = ([(a.ctypes.data, a.shape) for a in arrays] for arrays in (given, wanted.values()))
+        self.run(way, self.options(attributes), *addressed)
         return wanted
 
 
 def _packed(tensors):
     """The `KerasGatesTensor`s of addresses and shapes."""
-    return b"".join([
-        struct.pack("P4q", address, len(shape), *shape[:3], *(0,) * (3 - len(shape)))
+    return b"".join(
+        struct.pack("P4q", address, len(shape), *shape, *(0,) * (3 - len(shape)))
         for address, shape in tensors
-    ])  # fmt: skip
+    )
 
 
 @functools.cache
