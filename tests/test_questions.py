@@ -19,7 +19,7 @@ from experiments.common.errors import InputError
 from experiments.common.fitting import Keeper
 from experiments.inspect import __main__ as inspect
 from experiments.questions import __main__ as questions
-from experiments.questions import data
+from experiments.questions import data, reading
 from experiments.questions.network import Network
 from experiments.questions.problem import QuestionBatches, accuracies, vectorizer_of, without_looking
 
@@ -305,6 +305,30 @@ def test_the_saved_model_takes_raw_pictures_of_any_size_where_only_tensorflow_is
         check=True,
     )
     assert done.stdout.strip() == str([expected] * 3)
+
+
+def test_the_places_seen_are_those_that_the_answer_depends_on():
+    """Of a stand-in for a network that is surer the more red there is in the middle of its top edge."""
+
+    def network(inputs, training):
+        pictures, _ = inputs
+        red = pictures[:, :2, 14:18, 0].mean(axis=(1, 2)) / 255
+        probabilities = tf.constant(np.stack([0.5 + red / 4, 0.5 - red / 4], axis=-1))
+        return {"probabilities": probabilities, "answers": tf.constant(["yes"] * len(pictures))}
+
+    picture = np.zeros((32, 32, 3), "uint8")
+    picture[:2, 14:18, 0] = 255
+    config = {"options": {"size": "32x32"}}
+    seen = reading.see(network, config, picture, "is it red?")
+    assert seen.words == ["yes"]
+    assert seen.probability == 0.75
+    # a cover reaches 4 pixels to each side of the middle of its place, pixel 4 · place + 2
+    expected = np.zeros((1, 8, 8))
+    for column in range(8):
+        covers = [abs(at + 0.5 - (4 * column + 2)) <= 4 for at in range(14, 18)]
+        left = 0.5 + (1 - sum(covers) / 4) / 4
+        expected[0, 0, column] = np.log(3) - np.log(left / (1 - left))
+    np.testing.assert_allclose(seen.places, expected, rtol=0, atol=1e-9)
 
 
 def test_predict_answers_every_question_about_pictures_of_any_kind(run, tmp_path, capsys, monkeypatch):

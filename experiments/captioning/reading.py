@@ -6,7 +6,7 @@ from experiments.captioning.captioner import Captioner
 from experiments.captioning.words import END, START, Vocabulary
 from experiments.common.batches import pad
 from experiments.common.pictures import read_picture, resized, size_of
-from experiments.common.reading import Reading
+from experiments.common.reading import Reading, Seen
 from keras_gates.writing import teacher_forcing
 
 TAKES_PATHS = True
@@ -27,3 +27,9 @@ def read(model, config, texts):
     tokens = [[*caption.words, vocabulary.names[END]] for caption in captions]
     labels = {"place in the caption": [np.arange(len(row), dtype=float) for row in tokens]}
     return Reading({"picture": pictures, "heard": heard}, tokens, labels, opens_on_swing=False)
+
+
+def see(model, config, picture, question=None):
+    """The caption that the network writes for a picture, and where it looked as it chose each word."""
+    (caption,) = Captioner.of_run(model, config).write(picture[None])
+    return Seen(caption.words, float(np.exp(caption.score)), caption.looked)

@@ -6,7 +6,9 @@ width, and resize them themselves; `resized` does the same before training, so t
 
 import argparse
 import hashlib
+import io
 import json
+import math
 import re
 import warnings
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from experiments.common.errors import InputError, reason_of
 from experiments.common.options import whole
@@ -21,6 +24,8 @@ from keras_gates._files import written_whole
 
 LARGEST = 1024  # pixels of an edge to which a network may resize pictures
 NO_BACKBONE = "small"
+# Formats read from strangers: Pillow gives others to programs outside, or to large libraries.
+SAFE = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
 
 
 # -- files
@@ -37,23 +42,40 @@ def read_picture(path):
             for an attack on the memory (about 90 million).
         OSError: there is no such file, or it cannot be opened.
     """
-    from PIL import Image, ImageOps
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return _rgb(ImageOps.exif_transpose(image))
+        return _read(path)
     except Exception as error:  # a damaged file may raise anything: OSError, SyntaxError, ValueError, …
         if isinstance(error, OSError) and error.strerror is not None:
             raise
         raise InputError(f"{path} cannot be read as a picture: {reason_of(error)}.") from error
 
 
+def picture_in(content, most_pixels):
+    """The picture in bytes that a stranger sent, as `read_picture` reads it, in one of `SAFE` formats.
+
+    Raises `InputError` if there is none, a damaged one, or one of more than `most_pixels`.
+    """
+    try:
+        return _read(io.BytesIO(content), SAFE, most_pixels)
+    except UnidentifiedImageError:
+        raise InputError(f"This is no picture; {', '.join(SAFE)} are read.") from None
+    except Exception as error:  # as above
+        raise InputError(f"The picture cannot be read: {reason_of(error)}.") from error
+
+
+def _read(file, formats=None, most_pixels=math.inf):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file, formats=formats) as image:
+            if image.width * image.height > most_pixels:
+                raise ValueError(
+                    f"it has {image.width} × {image.height} pixels, at most {most_pixels:,} are read"
+                )
+            return _rgb(ImageOps.exif_transpose(image))
+
+
 def _rgb(image):
     """A Pillow image as a picture."""
-    from PIL import Image
-
     if image.mode.startswith("I"):  # 16 bits of grey; Pillow would cut off what is above 255
         grey = np.asarray(image).astype("int64")
         return np.repeat(np.clip(grey // 257, 0, 255).astype("uint8")[..., None], 3, axis=-1)

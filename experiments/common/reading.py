@@ -12,7 +12,15 @@ The tools that take any run read the name of its task from its config.json, and 
 
     Raises `InputError` if a text cannot be read by the model.
 
-A task whose runs can be inspected has such a module; nothing has to be registered.
+A task whose runs can be inspected has such a module; nothing has to be registered. If its networks say
+something about a picture, the module has also, for `experiments.serve`:
+
+    see(model, config, picture, question) -> Seen
+
+    picture: uint8 (height, width, 3).
+    question: a string, if the module says `ASKS = True`; else None.
+
+    Raises `InputError` if the question cannot be answered.
 """
 
 import importlib
@@ -43,6 +51,20 @@ class Reading(NamedTuple):
     layers: str = ""
 
 
+class Seen(NamedTuple):
+    """What a network says about a picture.
+
+    words: a list of strings.
+    probability: of all words together.
+    places: how much each place of the picture did for each word, at least 0, (words, rows, columns); None if
+        the network does not tell.
+    """
+
+    words: list
+    probability: float
+    places: np.ndarray | None
+
+
 def reader_of(task):
     """The function `read` of a task, by the task's name.
 
@@ -59,6 +81,12 @@ def reader_of(task):
 def takes_paths(task):
     """Whether the texts of a task are paths of files that it reads itself, rather than their content."""
     return getattr(_module_of(task), "TAKES_PATHS", False)
+
+
+def seer_of(task):
+    """The function `see` of a task, or None; and whether it takes a question."""
+    module = _module_of(task)
+    return getattr(module, "see", None), getattr(module, "ASKS", False)
 
 
 def _module_of(task):

@@ -5,7 +5,6 @@ import sys
 import numpy as np
 
 from experiments.common import training
-from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, training_parser, whole
 from experiments.common.pictures import add_options, read_picture
 from experiments.common.run_folder import check_labels, load_run
@@ -14,7 +13,7 @@ from experiments.inspect.look import look
 from experiments.questions import TASK
 from experiments.questions.network import FUSIONS
 from experiments.questions.problem import prepare
-from keras_gates.layers.text import standardize_words
+from experiments.questions.reading import check_words
 
 
 def train(parser, options):
@@ -31,16 +30,6 @@ def predict(parser, options):
         probabilities = answered["probabilities"].numpy()[0]
         check_labels(config, len(probabilities))
         print(f"{answered['answers'].numpy()[0].decode()}\t{np.max(probabilities):.4f}", flush=True)
-
-
-def check_words(question, config):
-    """Raise `InputError` if the network knows no word of a question."""
-    words = standardize_words([question]).numpy()[0].decode().split()
-    if not words:
-        raise InputError(f"There is no word in the question {question!r}.")
-    if not set(words) & set(config.get("words", words)):
-        known = ", ".join(config["words"][:12])
-        raise InputError(f"The network knows no word of the question {question!r}; it knows {known}, …")
 
 
 def train_parser():

@@ -1,4 +1,6 @@
-"""A server for a trained model of text: `python -m experiments.serve RUN`, then open the page it names.
+"""A server for a trained model of text or pictures: `python -m experiments.serve RUN`, then open its page.
+
+Of text:
 
 - `POST /predict` with `{"texts": ["a film to remember"]}` answers for whole texts: the label and the
   probability of each, or the tag of every token.
@@ -7,6 +9,12 @@
 - With `"gates": true` either tells what every gate does at the last token.
 - `/` is a page on which text is typed and the prediction and the gates move; `/model` describes the model
   to it.
+
+Of pictures, for runs of captioning and questions:
+
+- `POST /look`, or `/look?question=…`, with the file of a picture as its body answers with the words of the
+  caption or the answer, their probability, and how much each place of the picture did for each word.
+- `/` is a page to drop a picture on, or to draw one, and to point at words; `/model` describes the model.
 
 What cannot be answered gets `{"error": "a sentence"}`; a WebSocket stays open after it.
 

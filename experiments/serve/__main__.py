@@ -8,18 +8,18 @@ import uvicorn
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, whole
 from experiments.serve import access
-from experiments.serve.application import application
+from experiments.serve.application import application, service_of
 from experiments.serve.limits import END_SECONDS, MOST_BYTES, MOST_HEADER_BYTES
 from experiments.serve.protocol import TimedProtocol
-from experiments.serve.service import Service
 
-DESCRIPTION = """Serve a trained model of text over HTTP and WebSocket, with a page to type on. There are no
-passwords and no encryption: who reaches the address can use the model."""
+DESCRIPTION = """Serve a trained model over HTTP and WebSocket: one of text, with a page to type on, or one
+that captions pictures or answers questions about them, with a page to draw on. There are no passwords and no
+encryption: who reaches the address can use the model."""
 
 
 def serve(parser, options):
     try:
-        service = Service(options.model)
+        service = service_of(options.model)
     except ValueError as error:
         raise InputError(str(error)) from error
     checks = access.middleware(options.host, options.allow_host, options.allow_origin)

@@ -8,31 +8,46 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+from experiments.common.reading import seer_of
 from experiments.serve.conversation import converse
-from experiments.serve.limits import BODY_SECONDS, MOST_BYTES
+from experiments.serve.limits import BODY_SECONDS, MOST_BYTES, MOST_PICTURE_BYTES, MOST_PICTURES
 from experiments.serve.messages import RequestError, flag_in, parsed, texts_in
+from experiments.serve.service import Service, config_of
 
-PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+
+def service_of(path):
+    """The service for what is served: a run about pictures, or a model of text."""
+    config = Path(path) / "config.json"
+    task = config_of(config).get("task") if config.is_file() else None
+    see, _ = seer_of(task) if isinstance(task, str) else (None, False)
+    if see is None:
+        return Service(path)
+    from experiments.serve.pictures import PictureService  # Pillow is needed for pictures alone
+
+    return PictureService(path)
 
 
 def application(service, middleware=()):
-    """The application for a `Service`; the package says what it answers."""
-    app = Starlette(
-        routes=[
-            Route("/", page),
-            Route("/model", about),
-            Route("/predict", predict, methods=["POST"]),
-            WebSocketRoute("/stream", converse),
-        ],
-        middleware=middleware,
-    )
+    """The application for a `Service` or a `PictureService`; the package says what it answers."""
+    if isinstance(service, Service):
+        routes = [Route("/predict", predict, methods=["POST"]), WebSocketRoute("/stream", converse)]
+        routes.append(Route("/", page_in("page.html")))
+    else:
+        routes = [Route("/look", look, methods=["POST"]), Route("/", page_in("pictures.html"))]
+    app = Starlette(routes=[*routes, Route("/model", about)], middleware=middleware)
     app.state.service = service
     app.state.streams = set()
     return app
 
 
-async def page(request):
-    return HTMLResponse(PAGE)
+def page_in(file):
+    """The endpoint that answers with a page."""
+    content = (Path(__file__).parent / file).read_text(encoding="utf-8")
+
+    async def page(request):
+        return HTMLResponse(content)
+
+    return page
 
 
 async def about(request):
@@ -40,15 +55,44 @@ async def about(request):
 
 
 async def predict(request):
+    return await answered(request, _predict)
+
+
+async def _predict(request):
     service = request.app.state.service
+    message = parsed(await body_of(request, MOST_BYTES))
+    texts, with_gates = texts_in(message), flag_in(message, "gates")
+    predictions = []
+    for text in texts:
+        if await request.is_disconnected():
+            raise ClientDisconnect
+        predictions.append(await service.predict(text, with_gates))
+    return {"predictions": predictions}
+
+
+async def look(request):
+    service = request.app.state.service
+    if service.open >= MOST_PICTURES:
+        error = f"{MOST_PICTURES} pictures are looked at already; try later."
+        return JSONResponse({"error": error}, status_code=503, headers={"Connection": "close"})
+    service.open += 1
     try:
-        message = parsed(await body_of(request))
-        texts, with_gates = texts_in(message), flag_in(message, "gates")
-        predictions = []
-        for text in texts:
-            if await request.is_disconnected():
-                return Response()
-            predictions.append(await service.predict(text, with_gates))
+        return await answered(request, _look)
+    finally:
+        service.open -= 1
+
+
+async def _look(request):
+    content = await body_of(request, MOST_PICTURE_BYTES)
+    if await request.is_disconnected():
+        raise ClientDisconnect
+    return await request.app.state.service.look(content, request.query_params.get("question"))
+
+
+async def answered(request, answer):
+    """The response to a request, for which `answer(request)` tells what the JSON holds."""
+    try:
+        return JSONResponse(await answer(request))
     except RequestError as error:
         return JSONResponse({"error": str(error)}, status_code=400)
     except TimeoutError:
@@ -56,15 +100,14 @@ async def predict(request):
         return JSONResponse({"error": error}, status_code=408, headers={"Connection": "close"})
     except ClientDisconnect:
         return Response()
-    return JSONResponse({"predictions": predictions})
 
 
-async def body_of(request):
+async def body_of(request, most):
     """The body of a request; a RequestError if it is too large, a TimeoutError if it does not come."""
     content = bytearray()
     with anyio.fail_after(BODY_SECONDS):
         async for part in request.stream():
             content += part
-            if len(content) > MOST_BYTES:
-                raise RequestError(f"The message is larger than {MOST_BYTES} bytes.")
+            if len(content) > most:
+                raise RequestError(f"The message is larger than {most} bytes.")
     return bytes(content)

@@ -6,6 +6,12 @@ MOST_HEADER_BYTES = 16 * 1024
 MOST_TEXTS = 64
 MOST_TRACED = 400  # words or characters of a text whose gates are shown
 
+# A picture.
+MOST_PICTURE_BYTES = 4 * 1024 * 1024  # of its file
+MOST_PIXELS = 4096 * 4096
+MOST_PICTURES = 16  # that are sent or wait for an answer at a time
+MOST_QUESTION = 500  # characters
+
 # A WebSocket.
 MOST_STREAMS = 256  # open at once
 MOST_WAITING = 16  # messages of one connection that are not yet answered
