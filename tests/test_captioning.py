@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +17,14 @@ from PIL import Image
 
 import keras_gates
 from experiments.captioning import __main__ as captioning
-from experiments.captioning import data, examples, looks, measures, where
+from experiments.captioning import bounds, data, examples, looks, measures, where
 from experiments.captioning.captioner import Caption, Captioner
 from experiments.captioning.data import glyphs
+from experiments.captioning.data.captioned import Captioned, Part
 from experiments.captioning.network import Network
 from experiments.captioning.problem import prepare
 from experiments.captioning.words import END, START, UNKNOWN, Vocabulary
-from experiments.common import fitting, written
+from experiments.common import fitting, training, written
 from experiments.common.run_folder import RunFolder
 from experiments.inspect import __main__ as inspect
 
@@ -132,6 +134,40 @@ def test_characters_drawn_alike_have_all_their_names(characters):
         caption for caption in captions if caption.split()[0] in ("LATIN", "GREEK", "CYRILLIC")
     }
     assert len(captions) > 1
+
+
+def test_how_near_drawings_are_to_those_of_other_captions():
+    """Of 9 black pixels, the nearest drawing of another caption lacks two, or a fifth of one."""
+
+    def part(captions, *lacking):
+        pictures = np.zeros((len(lacking), 3, 3, 1), "uint8")
+        for picture, (pixels, grey) in zip(pictures, lacking, strict=True):
+            picture.reshape(-1)[:pixels] = grey
+        return Part(pictures, captions)
+
+    full = part([("a", "b")], (0, 0))
+    train = part([("b", "c"), ("d",)], (1, 255), (2, 255))
+    test = Captioned(train, train, {"": full})
+    nearest, closest = bounds.compared(full, test)
+    assert nearest.tolist() == [True]
+    np.testing.assert_allclose(closest, [2 / 9], rtol=1e-6)
+    train = part([("b", "c"), ("d",)], (1, 255), (1, 51))
+    nearest, closest = bounds.compared(full, Captioned(train, train, {"": full}))
+    assert nearest.tolist() == [False]
+    np.testing.assert_allclose(closest, [0.2**2 / 9], rtol=1e-6)
+
+
+def test_which_captions_are_put_together_of_known_ones():
+    is_composable = bounds.composable_from(
+        {"LATIN LETTER A WITH DOT", "LATIN LETTER B WITH RING AND HOOK", "SMALL C", "PLUS SIGN"}
+    )
+    composable = ("LATIN LETTER A WITH HOOK AND DOT", "LATIN LETTER B WITH DOT", "SMALL C WITH RING")
+    assert all(map(is_composable, composable))
+    others = ("PLUS", "SMALL C", "LATIN LETTER A WITH TAIL", "LATIN LETTER D WITH DOT", "A WITH DOT")
+    assert not any(map(is_composable, others))
+    assert (
+        bounds.in_other_case("LATIN SMALL LETTER C WITH SMALL E") == "LATIN CAPITAL LETTER C WITH CAPITAL E"
+    )
 
 
 # -- files
@@ -509,6 +545,35 @@ def test_the_saved_model_takes_raw_pictures_and_writes_strings(run, tmp_path, ca
     said = predicted(capsys, run, *paths)
     assert served.stdout.splitlines() == [line.partition(": ")[2] for line in said.splitlines()]
     assert served.stdout == "a red square at the top\na blue square at the right\n"
+
+
+def test_the_ladder_trains_every_way_to_see_thrice_and_prints_a_table(tmp_path, monkeypatch, capsys):
+    trained = []
+
+    def train(task, prepare, look, parser, options):
+        trained.append((options.image, options.attention, options.seed, options.units))
+        metrics = {"parameters": 1000, "test_faces_exact_match": options.seed / 10, "test_signature": "x"}
+        if options.attention != "none":
+            metrics["test_faces_attention_above"] = 0.5
+        options.out = Path(options.out)
+        options.out.mkdir(parents=True)
+        (options.out / "metrics.json").write_text(json.dumps(metrics))
+
+    monkeypatch.setattr(training, "train", train)
+    command = ["ladder", "--units", "7", "--seed", "4", "--out", str(tmp_path)]
+    assert captioning.main(command) == 0
+    sees = [("none", "none"), ("state", "none"), ("step", "none"), ("step", "soft"), ("step", "hard")]
+    assert trained == [(*how, seed, 7) for how in sees for seed in (4, 5, 6)]
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split(" | ")[1:] == [
+        "parameters",
+        "test faces exact match",
+        "test faces attention above |",
+    ]
+    assert table[2] == "| nothing | 1,000 | 0.500 ± 0.100 |  |"
+    assert table[6].endswith("| 1,000 | 0.500 ± 0.100 | 0.500 ± 0.000 |")
+    assert captioning.main(command) == 0
+    assert len(trained) == 15
 
 
 def test_an_interrupted_run_resumes_to_the_same_bits(folder, tmp_path, monkeypatch):

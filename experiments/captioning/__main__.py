@@ -1,11 +1,11 @@
-"""Captions of pictures: `python -m experiments.captioning [train|predict] …`."""
+"""Captions of pictures: `python -m experiments.captioning [train|predict|ladder] …`."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from experiments.captioning import TASK, looks
+from experiments.captioning import TASK, ladder, looks
 from experiments.captioning.captioner import Captioner
 from experiments.captioning.problem import EXAMPLES, prepare
 from experiments.common import pictures, training
@@ -18,6 +18,10 @@ from keras_gates._files import written_whole
 
 def train(parser, options):
     training.train(TASK, prepare, _look_at_examples, parser, options)
+
+
+def climb(parser, options):
+    ladder.climb(parser, _look_at_examples, options)
 
 
 def _look_at_examples(run, _, folder):
@@ -51,7 +55,9 @@ def train_parser():
     parser = training_parser(
         TASK,
         description="Train a network to caption pictures, and write a run folder.",
-        epilog=f"Caption pictures with: python -m experiments.{TASK} predict RUN IMAGE",
+        epilog=f"Caption pictures with: python -m experiments.{TASK} predict RUN IMAGE. The same options "
+        f"with python -m experiments.{TASK} ladder train thrice each without the picture, with it in the "
+        "first states, at every step, and with soft and hard attention, and print a table.",
         both_ways=False,
         examples="pictures",
     )
@@ -103,14 +109,22 @@ def train_parser():
     task.add_argument(
         "--jitter",
         type=share,
-        default=0.04,
+        default=0.01,
         help="shift and zoom training pictures by up to this share of their size",
     )
     task.add_argument(
         "--beam", type=whole(1), default=1, help="width of the beam search that writes; 1 writes greedily"
     )
     pictures.add_options(parser, size="48x48", filters=16, stages=3)
-    parser.set_defaults(units=256, epochs=10, patience=1000, learning_rate=3e-3, decay=True, dropout=0.1)
+    parser.set_defaults(
+        units=128,
+        epochs=16,
+        patience=1000,
+        batch_size=32,
+        learning_rate=3e-3,
+        decay=True,
+        dropout=0.0,
+    )
     return parser
 
 
@@ -139,7 +153,12 @@ def _drawing(text):
 
 
 def main(arguments=None):
-    commands = {"train": (train_parser(), train), "predict": (predict_parser(), predict)}
+    parser = train_parser()
+    commands = {
+        "train": (parser, train),
+        "predict": (predict_parser(), predict),
+        "ladder": (parser, climb),
+    }
     return command_line(commands, arguments)
 
 

@@ -12,6 +12,7 @@ it has not seen, and can it name a *character* that it has not seen, by putting 
 """
 
 import collections
+import functools
 import unicodedata
 from pathlib import Path
 
@@ -40,6 +41,7 @@ TEST, VALIDATION = 0.1, 0.15  # what is below is test, or validation; see `split
 EM, BASE = 34 / 48, 35 / 48
 
 
+@functools.lru_cache(maxsize=1)  # drawing takes longer than anything else that several runs share
 def read(size):
     """The characters as pictures of that size, (height, width): black on white."""
     seen, named = (_named(faces) for faces in ([f for f in FACES if f not in HELD_OUT], FACES))
