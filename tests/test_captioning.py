@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="the experiments need keras_gates[experiments]")
 
 import keras
+import sacrebleu
 from PIL import Image
 
 import keras_gates
@@ -25,7 +26,7 @@ from experiments.captioning.network import Network
 from experiments.captioning.problem import prepare
 from experiments.captioning.words import END, START, UNKNOWN, Vocabulary
 from experiments.common import fitting, training, written
-from experiments.common.run_folder import RunFolder
+from experiments.common.run_folder import RunFolder, load_network, read_config
 from experiments.inspect import __main__ as inspect
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (30, 30, 220), "black": (0, 0, 0)}
@@ -432,6 +433,17 @@ def test_a_run_learns_and_its_folder_is_whole(run):
     assert page.count("<img") == 8
     assert ">square</button>" in page
     assert Image.open(run / "attention.png").format == "PNG"
+
+
+def test_the_best_epoch_is_that_of_the_best_captions_for_validation(run, folder):
+    problem = prepare(options("--dataset", str(folder)))
+    trained = load_network(run)
+    problem.model.set_weights(trained.get_weights())
+    part = data.read(str(folder), "24x24").validation
+    said = [caption.text for caption in Captioner.of_run(trained, read_config(run)).write(part.pictures)]
+    expected = sacrebleu.corpus_bleu(said, [[caption for (caption,) in part.captions]]).score
+    assert expected > 50
+    assert problem.score(problem.model) == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_network_that_does_not_look_is_at_chance(folder, tmp_path):
