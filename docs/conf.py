@@ -46,6 +46,7 @@ nb_merge_streams = True
 
 html_theme = "furo"
 html_static_path = ["_static"]
+html_extra_path = ["playground.html"]
 html_css_files = ["book.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
