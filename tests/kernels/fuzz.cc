@@ -43,7 +43,7 @@ struct Problem {
   CellSpec cell;
   gates::Layout layout;
   int batch, time, features, units, threads;
-  bool backwards, zero_output, sees[gates::most_vectors], every_output;
+  bool backwards, zero_output, show_initial, sees[gates::most_vectors], every_output;
   std::vector<char> mask;
   Doubles arguments[ARGUMENTS], dropped;
   Doubles at_outputs, at_last, at_h, at_c;  // the loss: a weighted sum of all results
@@ -111,6 +111,7 @@ Answer expected_of(const Cell& cell, const Problem& p, const Doubles* w) {
       return Doubles(w[k].data() + row * size, w[k].data() + (row + 1) * size);
     };
     Doubles h = start(H, units), c = start(C, in_memory), output(units, 0.);
+    if (p.show_initial) output = h;
     for (int s = 0; s < p.time; s++) {
       const int t = p.backwards ? p.time - 1 - s : s;
       if (p.active(row, t)) {
@@ -173,7 +174,7 @@ Problem random_problem() {
   p.batch = uniform(1, large ? 140 : 20), p.time = uniform(1, large ? 3 : 9);
   p.features = uniform(1, chance(.2) ? 130 : 20), p.units = uniform(1, chance(.2) ? 130 : 36);
   p.threads = uniform(1, 4);
-  p.backwards = chance(.3), p.zero_output = chance(.3), p.every_output = chance(.8);
+  p.backwards = chance(.3), p.zero_output = chance(.3), p.show_initial = chance(.3), p.every_output = chance(.8);
   const int possible = int(std::strlen(p.layout.vectors));
   const bool vectors = chance(.6);
   for (int which = 0; which < gates::most_vectors; which++) p.sees[which] = vectors && which < possible && chance(.6);
@@ -250,7 +251,7 @@ bool check(const Problem& p) {
     if (p.sees[which]) in.vectors[which] = a[VECTORS].get() + which * p.units;
   in.mask = p.mask.empty() ? nullptr : mask.get();
   in.recurrent_mask = p.dropped.empty() ? nullptr : dropped.get();
-  in.go_backwards = p.backwards, in.zero_output_for_mask = p.zero_output;
+  in.go_backwards = p.backwards, in.zero_output_for_mask = p.zero_output, in.show_initial_state = p.show_initial;
 
   const size_t states = size_t(p.batch) * p.units, rows = size_t(p.batch) * p.time;
   const size_t padded = gates::padded_units(p.units), in_memory = p.arguments[C].size();
