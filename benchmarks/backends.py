@@ -6,8 +6,8 @@
 `--jax` and `--torch` are interpreters that have these frameworks; by default this one, and a backend that it
 does not have is left out. A step is the outputs and the gradients of the inputs and all weights. Each backend
 has a process of its own; they take turns, one run at a time, in an order drawn anew each round, and wait
-without work in between. Figures are medians over rounds of the second of two runs, and only their ratios mean
-anything elsewhere.
+without work in between. Figures are medians over rounds of the second of two runs, elapsed / CPU time, and
+only their ratios mean anything elsewhere; where other work shares the machine, CPU time says more.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def contestants(backend, cell, shape):
 
 
 def serve(backend):
-    """Answer each line of JSON: `[cell, shape]` with names of contestants, one of these with seconds."""
+    """Answer each line of JSON: `[cell, shape]` with names of contestants, a name with its seconds."""
     runs = {}
     for line in sys.stdin:
         asked = json.loads(line)
@@ -112,9 +112,9 @@ def serve(backend):
             answer = list(runs)
         else:
             runs[asked]()
-            started = time.perf_counter()
+            started = time.perf_counter(), time.process_time()
             runs[asked]()
-            answer = time.perf_counter() - started
+            answer = time.perf_counter() - started[0], time.process_time() - started[1]
         print(json.dumps(answer), flush=True)
 
 
@@ -151,14 +151,14 @@ def has(python, module):
 
 
 def measure(workers, cell, shape, rounds):
-    """Median seconds by (backend, name)."""
+    """Median seconds by (backend, name): elapsed, and of CPU time."""
     turns = [(backend, name) for backend, worker in workers.items() for name in worker.ask([cell, shape])]
     seconds = {turn: [] for turn in turns}
     for _ in range(rounds):
         for backend, name in random.sample(turns, len(turns)):
             seconds[backend, name].append(workers[backend].ask(name))
             time.sleep(REST)
-    return {turn: statistics.median(each) for turn, each in seconds.items()}
+    return {turn: list(map(statistics.median, zip(*each, strict=True))) for turn, each in seconds.items()}
 
 
 def table(rows):
@@ -166,7 +166,7 @@ def table(rows):
     lines = ["| cell | batch × time × input × units | " + " | ".join(f"{c}, ms" for c in columns) + " |"]
     lines.append("|" + "---|" * (len(columns) + 2))
     for row in rows:
-        times = [f"{row['milliseconds'].get(c, float('nan')):.1f}" for c in columns]
+        times = [" / ".join(format(ms, ".1f") for ms in row["milliseconds"].get(c, ())) for c in columns]
         lines.append("| " + " | ".join([row["cell"], row["shape"], *times]) + " |")
     return "\n".join(lines)
 
@@ -191,7 +191,9 @@ def main():
     for cell in options.cells:
         for shape in options.shapes:
             medians = measure(workers, cell, [int(n) for n in shape.split("x")], options.rounds)
-            milliseconds = {f"{name}, {backend}": 1e3 * s for (backend, name), s in medians.items()}
+            milliseconds = {
+                f"{name}, {backend}": [1e3 * s for s in both] for (backend, name), both in medians.items()
+            }
             rows.append({"cell": cell, "shape": shape, "milliseconds": milliseconds})
             print(table(rows).splitlines()[-1], file=sys.stderr)
     for worker in workers.values():
