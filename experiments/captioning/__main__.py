@@ -109,22 +109,14 @@ def train_parser():
     task.add_argument(
         "--jitter",
         type=share,
-        default=0.01,
+        default=0.04,
         help="shift and zoom training pictures by up to this share of their size",
     )
     task.add_argument(
         "--beam", type=whole(1), default=1, help="width of the beam search that writes; 1 writes greedily"
     )
     pictures.add_options(parser, size="48x48", filters=16, stages=3)
-    parser.set_defaults(
-        units=128,
-        epochs=16,
-        patience=1000,
-        batch_size=32,
-        learning_rate=3e-3,
-        decay=True,
-        dropout=0.0,
-    )
+    parser.set_defaults(units=256, epochs=10, patience=1000, learning_rate=3e-3, decay=True, dropout=0.1)
     return parser
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from experiments.captioning import data, looks
 from experiments.captioning.captioner import Captioner, writing
 from experiments.captioning.examples import batches
-from experiments.captioning.measures import compare, measure, measure_of
+from experiments.captioning.measures import measure, measure_of, score
 from experiments.captioning.network import Network
 from experiments.captioning.words import Vocabulary
 from experiments.common import training
@@ -32,8 +32,7 @@ def prepare(options):
         model=network.training(),
         serving=lambda model: serving,
         test=lambda model: (measure(captioner, captioned.tests), None),
-        # the loss on new combinations of words grows long before fewer of them are written right
-        score=lambda model: compare(captioner.write(validation.pictures), validation.captions)["bleu"],
+        score=lambda model: score(captioner, validation),
         use="predict RUN picture.png",
         main_measure=training.MainMeasure(measure_of(next(iter(captioned.tests)), "exact_match"), "higher"),
         labels=vocabulary.names,
