@@ -1,8 +1,11 @@
 """Build the book in English and Korean: `python docs/build.py`, then open `build/book/index.html`.
 
+The lessons are executed if their code has changed; with `--unexecuted` they have no results.
+
 A warning is an error, and so is a dead link, or a file that a page would fetch from another host.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -19,27 +22,23 @@ FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "lin
 
 
 def main():
+    parser = argparse.ArgumentParser(description="Build the book in English and Korean.")
+    parser.add_argument("--unexecuted", action="store_true", help="do not execute the lessons")
+    settings = ["-Dnb_execution_mode=off"] if parser.parse_args().unexecuted else []
     started = time.monotonic()
     shutil.rmtree(SITE, ignore_errors=True)
-    run_sphinx("en", SITE)
-    run_sphinx("ko", SITE / "ko")
+    run_sphinx("en", SITE, settings)
+    run_sphinx("ko", SITE / "ko", settings)
     faults = check(SITE)
     print(*faults, sep="\n", end="\n" if faults else "")
     print(f"{SITE / 'index.html'}: {time.monotonic() - started:.0f} s, {len(faults)} faults")
     sys.exit(1 if faults else 0)
 
 
-def run_sphinx(language, target):
-    trees = BUILD / "doctrees" / language
-    options = [
-        "--quiet",
-        "--fail-on-warning",
-        "--keep-going",
-        "--fresh-env",
-        "--define",
-        f"language={language}",
-    ]
-    command = [sys.executable, "-m", "sphinx", *options, "--doctree-dir", str(trees), str(DOCS), str(target)]
+def run_sphinx(language, target, settings):
+    strict = ["--quiet", "--fail-on-warning", "--keep-going", "--fresh-env"]
+    places = ["--doctree-dir", str(BUILD / "doctrees" / language), str(DOCS), str(target)]
+    command = [sys.executable, "-m", "sphinx", *strict, f"-Dlanguage={language}", *settings, *places]
     if subprocess.run(command).returncode != 0:
         sys.exit(f"the {language} pages were not built; the reason stands above")
 

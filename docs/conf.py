@@ -40,7 +40,8 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(ROOT / "build" / "lessons")
-nb_execution_timeout = 60  # seconds for one cell
+nb_execution_timeout = 300  # seconds for one cell, on a machine that does other things too
+nb_output_stderr = "remove"  # what TensorFlow says of the machine
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
