@@ -83,3 +83,51 @@ def test_a_dead_link_a_lost_anchor_and_a_foreign_file_are_faults(extensions, tmp
     (tmp_path / "b.html").write_text('<p id="here"></p><script src="https://example.org/s.js"></script>')
     faults = extensions("build").check(tmp_path)
     assert sorted(faults) == ["a.html: b.html#gone", "a.html: c.html", "b.html: https://example.org/s.js"]
+
+
+KOREAN = sorted((DOCS / "locales").rglob("*.po"))
+
+
+def entries(path):
+    """The English and the Korean texts of a page, each on one line of its file."""
+    found = re.findall(r'^msgid "(.+)"\nmsgstr "(.*)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
+    return [tuple(re.sub(r"\\(.)", r"\1", text) for text in pair) for pair in found]
+
+
+def english(path):
+    """The page that a Korean one translates."""
+    page = path.relative_to(DOCS / "locales" / "ko" / "LC_MESSAGES").with_suffix(".md")
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.stem)
+def test_korean_follows_the_english_page(path):
+    """No translation of a paragraph that has changed, and no paragraph without one."""
+    left_out = r"\A---.*?^---$|^```.*?^```$|^\$\$.*?\$\$$"
+    page = re.sub(left_out, "", english(path), flags=re.MULTILINE | re.DOTALL)
+    text = " ".join(page.split())
+    translated = dict(entries(path))
+    captions = set(re.findall(r"^:caption: (.+)$", english(path), re.MULTILINE))
+    formulas = {key for key in translated if key == translated[key]}
+    assert not [key for key in translated if key not in text and key not in captions | formulas]
+    blocks = re.split(r"\n\n|\n(?=- )", page.strip())
+    paragraphs = [re.sub(r"^(#+|-) ", "", " ".join(block.split())) for block in blocks if block.strip()]
+    plain = [paragraph for paragraph in paragraphs if not paragraph.startswith("|")]
+    assert plain
+    assert not [paragraph for paragraph in plain if not translated.get(paragraph)]
+
+
+def test_the_korean_pages_use_the_words_of_the_glossary():
+    """Where the English says a term of the glossary, the Korean says its Korean term."""
+    glossary = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    terms = r"^\| ([a-z]+ gate|memory cell|vanishing gradient|bidirectional|peephole) \| ([^|(]+?) [|(]"
+    rows = re.findall(terms, glossary, re.MULTILINE)
+    assert len(rows) >= 7
+    pairs = [pair for path in KOREAN if path.stem != "glossary" for pair in entries(path)]
+    lacking = [
+        (term, korean)
+        for source, korean in pairs
+        for term, word in rows
+        if term in source.lower() and word not in korean
+    ]
+    assert not lacking

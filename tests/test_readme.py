@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 # migration.md speaks of models of the reader's, and runtimes.md of a folder exported before.
 PAGES = [
     "README.md",
+    "README.ko.md",
     *(f"docs/{page}.md" for page in ("attention", "cells", "crf", "inside", "pictures", "writing")),
 ]
 
@@ -34,7 +35,7 @@ def test_every_python_block_runs(page, tmp_path, monkeypatch):
 
 
 def test_every_link_of_the_pages_leads_to_a_file():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]:
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         links = re.findall(r"\]\(([^)#\s]+)", text)
         missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
