@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+import matplotlib
+
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS / "_extensions")]
@@ -14,7 +16,6 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 project = "keras_gates"
 author = "The keras_gates developers"
 copyright = author
-html_title = "The book of gates"
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -46,7 +47,7 @@ nb_execution_raise_on_error = True
 nb_merge_streams = True
 
 html_theme = "furo"
-html_static_path = ["_static"]
+html_static_path = ["_static", str(Path(matplotlib.get_data_path(), "fonts", "ttf", "STIXGeneral.ttf"))]
 html_extra_path = ["playground.html"]
 html_css_files = ["book.css"]
 html_math_renderer = "mathml"
@@ -64,3 +65,11 @@ html_sidebars = {
         "sidebar/scroll-end.html",
     ]
 }
+
+
+def setup(app):
+    app.connect("config-inited", name_the_book)
+
+
+def name_the_book(app, config):
+    config.html_title = "게이트의 책" if config.language == "ko" else "The book of gates"

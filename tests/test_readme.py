@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     "README.md",
     "README.ko.md",
-    *(f"docs/{page}.md" for page in ("attention", "cells", "crf", "inside", "pictures", "writing")),
+    *(
+        f"docs/{page}.md"
+        for page in ("attention", "cells", "crf", "first_hour", "inside", "pictures", "writing")
+    ),
 ]
 
 
