@@ -12,11 +12,10 @@ from PIL import Image
 
 import keras_gates
 from experiments.common import mnist
+from experiments.common.scenes import SceneBatches, Scenes, corpus_of, picture_of
 from experiments.glimpses import __main__ as glimpses
-from experiments.glimpses import data
-from experiments.glimpses.looking import look_at, picture_of
+from experiments.glimpses.looking import look_at
 from experiments.glimpses.network import GlanceAccuracy, GlanceLoss, network, serving
-from experiments.glimpses.problem import corpus_of
 from experiments.inspect import __main__ as inspect
 
 EDGE = 12
@@ -63,7 +62,7 @@ def assert_refused(capsys, arguments, sentence):
 
 
 def scenes(kind, part="train"):
-    return data.Scenes(mnist.Part(*corners(20, 2)), kind, 30, part)
+    return Scenes(mnist.Part(*corners(20, 2)), kind, 30, part)
 
 
 def test_a_translated_digit_is_whole_somewhere_in_black():
@@ -92,7 +91,7 @@ def test_scenes_depend_on_seed_and_index_and_each_epoch_has_others():
     first, again, other = (scenes("cluttered", part).batch([3, 4])[0] for part in ("train", "train", "test"))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    batches = data.SceneBatches(scenes("translated"), 20)
+    batches = SceneBatches(scenes("translated"), 20)
     (one,), (two,) = batches.epoch(0), batches.epoch(1)
     seen = {
         digit: [batches.collate(epoch[epoch % 20 == digit])[0][0] for epoch in (one, two)]

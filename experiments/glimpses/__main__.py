@@ -2,18 +2,17 @@
 
 import sys
 
-from experiments.common import training
+from experiments.common import scenes, training
 from experiments.common.figures import asked_for
 from experiments.common.options import Parser, command_line, positive, training_parser, whole
 from experiments.common.run_folder import load_run
-from experiments.glimpses import TASK, data, shown
-from experiments.glimpses.looking import look_at, picture_of
+from experiments.common.scenes import picture_of
+from experiments.glimpses import TASK, shown
+from experiments.glimpses.looking import look_at
 from experiments.glimpses.network import READERS
 from experiments.glimpses.problem import prepare
 from experiments.inspect.look import look
 from keras_gates._files import written_whole
-
-LARGEST = 1024  # pixels of the edge of a scene
 
 
 def train(parser, options):
@@ -44,22 +43,7 @@ def train_parser():
     )
     parser.set_defaults(units=128, epochs=20, patience=5, learning_rate=2e-3, dropout=0.0, decay=True)
     task = parser.add_argument_group(TASK)
-    task.add_argument(
-        "--dataset",
-        default="digits",
-        help="digits (5,000 of MNIST, nothing to download), mnist (through tensorflow-datasets), or an .npz "
-        "file with x_train, y_train, x_test and y_test",
-    )
-    task.add_argument("--test-on", metavar="DATASET", help="another one of these, for its test part")
-    task.add_argument(
-        "--scene",
-        choices=data.SCENES,
-        default="plain",
-        help="the digit as it is; anywhere in a larger picture; or there among pieces of other digits",
-    )
-    task.add_argument(
-        "--edge", type=whole(28, LARGEST), default=60, help="pixels of the edge of that larger picture"
-    )
+    scenes.add_options(task, "plain", edge=60)
     task.add_argument(
         "--reader",
         choices=READERS,

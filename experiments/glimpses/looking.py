@@ -1,17 +1,10 @@
 """A picture as an exported model sees it: the path of its eye, and what it takes it for after each glance."""
 
-import re
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.common.errors import InputError
-from experiments.common.pictures import read_picture, resized
 from experiments.common.run_folder import check_labels
-from experiments.glimpses import data
-from experiments.glimpses.problem import corpus_of
-
-OF_THE_TEST = re.compile(r"digits:(\d{1,9})")
 
 
 class Glances(NamedTuple):
@@ -27,29 +20,6 @@ class Glances(NamedTuple):
     probabilities: np.ndarray
     centres: np.ndarray
     edges: np.ndarray
-
-
-def picture_of(source, config):
-    """The picture that a run is asked about, uint8 (height, width), as its network takes it.
-
-    source: the path of a picture, whose colours are inverted if its edge is bright, since digits are white
-        on black here; or "digits:N", picture N of the test part of the run's own digits, in a scene as in
-        training.
-
-    Raises:
-        InputError: there is no such picture, or it cannot be read.
-        OSError: there is no such file.
-    """
-    options, shape = config["options"], config["shape"]
-    if asked := OF_THE_TEST.fullmatch(source):
-        digits = corpus_of(options).test
-        if int(asked[1]) >= len(digits.labels):
-            raise InputError(f"The test part has {len(digits.labels)} pictures, from 0; got {source}.")
-        scenes = data.Scenes(digits, options["scene"], options["edge"], "test")
-        return scenes.batch([int(asked[1])])[0][0]
-    grey = resized(read_picture(source), shape).mean(axis=-1).round().astype("uint8")
-    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    return 255 - grey if edge.mean() > 127 else grey
 
 
 def look_at(model, config, picture):

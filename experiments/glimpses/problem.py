@@ -1,13 +1,11 @@
 """The task made ready for training: digits in scenes as batches, the network, and its measures."""
 
-import dataclasses
-
 import keras
 import numpy as np
 
-from experiments.common import mnist, training
+from experiments.common import training
 from experiments.common.metrics import classification
-from experiments.glimpses import data
+from experiments.common.scenes import SceneBatches, Scenes, corpus_of
 from experiments.glimpses.network import GlanceAccuracy, GlanceLoss, network, serving
 
 EVALUATION_BATCH = 100
@@ -19,12 +17,12 @@ def prepare(options):
     corpus = corpus_of(vars(options))
     labels = tuple(map(str, range(corpus.classes)))
     train, validation, test = (
-        data.Scenes(part, options.scene, options.edge, name) for name, part in corpus.parts().items()
+        Scenes(part, options.scene, options.edge, name) for name, part in corpus.parts().items()
     )
-    test_batches = data.SceneBatches(test, EVALUATION_BATCH)
+    test_batches = SceneBatches(test, EVALUATION_BATCH)
     return training.Problem(
-        train=data.SceneBatches(train, options.batch_size, options.seed),
-        validation=data.SceneBatches(validation, EVALUATION_BATCH),
+        train=SceneBatches(train, options.batch_size, options.seed),
+        validation=SceneBatches(validation, EVALUATION_BATCH),
         model=network(train.shape, len(labels), options),
         serving=lambda model: serving(model, labels),
         test=lambda model: measure(model, test_batches, labels),
@@ -40,14 +38,6 @@ def prepare(options):
         use="predict RUN picture.png",
         main_measure=training.ACCURACY,
     )
-
-
-def corpus_of(options):
-    """The digits that a run's options, a dict, name."""
-    corpus = mnist.load(options["dataset"], options["limit"])
-    if options["test_on"] is None:
-        return corpus
-    return dataclasses.replace(corpus, test=mnist.load(options["test_on"], options["limit"]).test)
 
 
 def measure(model, batches, names):

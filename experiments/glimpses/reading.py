@@ -1,13 +1,13 @@
 """How a run of this task is read; `experiments.common.reading` says what for.
 
-A text is what `experiments.glimpses.looking.picture_of` takes: the path of a picture, or digits:N.
+A text is what `experiments.common.scenes.picture_of` takes: the path of a picture, or digits:N.
 """
 
 import numpy as np
 
 from experiments.common.reading import Reading
 from experiments.common.run_folder import check_labels
-from experiments.glimpses.looking import picture_of
+from experiments.common.scenes import picture_of
 
 
 def read(model, config, texts):

@@ -46,6 +46,7 @@ class SpatialTransformer(Configured, keras.layers.Layer):
             or `"wrap"`, as in `keras.ops.image.map_coordinates`.
         fill_value: the value beyond the edges for `"constant"`.
         kernel_initializer: initializer of W.
+        return_theta: whether to return θ as well.
         **kwargs: of `keras.layers.Layer`.
 
     Call arguments:
@@ -53,7 +54,8 @@ class SpatialTransformer(Configured, keras.layers.Layer):
         training: whether behaviour of the localisation network that is specific to training applies.
 
     Returns:
-        Shape `(batch, *size, channels)`; for a sequence `(batch, time, *size, channels)`.
+        Shape `(batch, *size, channels)`; for a sequence `(batch, time, *size, channels)`. With `return_theta`
+        a pair of it and θ, shape `(batch, 2, 3)` or `(batch, time, 2, 3)`.
 
     Raises:
         TypeError: `localisation` is not a Keras layer, or a size is not an integer.
@@ -72,6 +74,7 @@ class SpatialTransformer(Configured, keras.layers.Layer):
         fill_mode: FillMode = "constant",
         fill_value: float = 0.0,
         kernel_initializer: Initializer = "zeros",
+        return_theta: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,6 +87,7 @@ class SpatialTransformer(Configured, keras.layers.Layer):
         self.fill_mode = check_choice("fill_mode", fill_mode, FILL_MODES)
         self.fill_value = fill_value
         self.kernel_initializer = resolve("kernel_initializer", kernel_initializer)
+        self.return_theta = return_theta
 
     def build(self, input_shape):
         if len(input_shape) != 4 or None in input_shape[1:]:
@@ -116,6 +120,10 @@ class SpatialTransformer(Configured, keras.layers.Layer):
 
     def call(self, pictures, training=False):
         theta = self.theta(pictures, training)
+        views = self._views(pictures, theta)
+        return (views, theta) if self.return_theta else views
+
+    def _views(self, pictures, theta):
         size = self.size or pictures.shape[1:3]
         if len(theta.shape) == 3:
             return transformed(pictures, theta, size, self.fill_mode, self.fill_value)
@@ -126,4 +134,5 @@ class SpatialTransformer(Configured, keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         before = self.localisation.compute_output_shape(input_shape)[:-1]
-        return (*before, *(self.size or input_shape[1:3]), input_shape[-1])
+        views = (*before, *(self.size or input_shape[1:3]), input_shape[-1])
+        return (views, (*before, 2, 3)) if self.return_theta else views

@@ -1,0 +1,88 @@
+"""Digits in scenes: each kind against what it should do to a picture."""
+
+import numpy as np
+import pytest
+
+from experiments.common import mnist, scenes
+from experiments.common.errors import InputError
+from experiments.common.scenes import SCENES, SceneBatches, Scenes
+
+EDGE = 42
+
+
+def blobs(count, edge=28):
+    """Pictures with a soft blob off the middle, the further the higher the number."""
+    rows, columns = np.indices((edge, edge)) - (edge - 1) / 2
+    pictures = [255 * np.exp(-((rows - k % 5) ** 2 + (columns + 3) ** 2) / 8) for k in range(count)]
+    return mnist.Part(np.array(pictures).astype("uint8"), np.arange(count, dtype="int32") % 10)
+
+
+def drawn(kind, count=40, part="train"):
+    return Scenes(blobs(count), kind, EDGE, part).batch(range(count))[0].astype(float)
+
+
+def centre(picture):
+    """Row and column of the centre of mass, from the middle of the picture."""
+    rows, columns = np.indices(picture.shape) - (np.array(picture.shape)[:, None, None] - 1) / 2
+    return np.array([(picture * rows).sum(), (picture * columns).sum()]) / picture.sum()
+
+
+def test_a_rotated_digit_keeps_its_distance_from_the_middle_and_its_ink():
+    digits = blobs(40).pictures.astype(float)
+    angles = []
+    for digit, scene in zip(digits, drawn("rotated"), strict=True):
+        before, after = centre(digit), centre(scene)
+        assert np.linalg.norm(after) == pytest.approx(np.linalg.norm(before), abs=0.1)
+        assert scene.sum() == pytest.approx(digit.sum(), rel=0.05)
+        angles.append(np.rad2deg(np.angle(complex(*after) / complex(*before))))
+    assert max(np.abs(angles)) <= 92 and max(angles) > 45 and min(angles) < -45
+
+
+def test_a_moved_digit_is_scaled_and_anywhere_but_whole():
+    digits = blobs(40).pictures.astype(float)
+    scenes = drawn("moved")
+    scale = np.sqrt(scenes.sum(axis=(1, 2)) / digits.sum(axis=(1, 2)))
+    assert scale.min() == pytest.approx(0.7, abs=0.1) and scale.max() == pytest.approx(1.2, abs=0.1)
+    centres = np.array([centre(scene) for scene in scenes])
+    assert (np.ptp(centres, axis=0) > 15).all()
+
+
+def test_a_homography_maps_corners_to_corners():
+    points = np.array([(0, 0), (0, 27), (27, 0), (27, 27)], float)
+    images = points + np.random.default_rng(0).normal(0, 4, points.shape)
+    told = np.c_[points, np.ones(4)] @ scenes._homography(points, images).T
+    np.testing.assert_allclose(told[:, :2] / told[:, 2:], images, atol=1e-8)
+
+
+def test_an_elastic_scene_bends_and_does_not_move_far():
+    digits, bent = blobs(40).pictures.astype(float), drawn("elastic")
+    margin = (EDGE - 28) // 2
+    inner = bent[:, margin:-margin, margin:-margin]
+    assert not np.array_equal(inner, digits)
+    shifts = [np.linalg.norm(centre(a) - centre(b)) for a, b in zip(inner, digits, strict=True)]
+    assert 0.3 < np.mean(shifts) < 3
+
+
+def test_the_spline_passes_through_its_control_points():
+    weights = scenes._spline((28, 28)).reshape(28, 28, -1)
+    np.testing.assert_allclose(weights[::9, ::9].reshape(16, 16), np.eye(16), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", SCENES)
+def test_a_scene_follows_from_its_part_and_index(kind):
+    one, again, other = (drawn(kind, 12, part) for part in ("train", "train", "test"))
+    np.testing.assert_array_equal(one, again)
+    assert one.min() >= 0 and one.max() > 100
+    assert np.array_equal(one, other) == (kind == "plain")
+
+
+def test_each_epoch_draws_other_scenes_of_the_same_digits():
+    batches = SceneBatches(Scenes(blobs(12), "projected", EDGE, "train"), batch_size=12)
+    (first,), (second,) = batches.epoch(0), batches.epoch(1)
+    assert sorted(first % 12) == sorted(second % 12) == list(range(12))
+    assert not set(first) & set(second)
+
+
+def test_a_digit_that_is_larger_than_the_scene_is_refused():
+    with pytest.raises(InputError, match="--edge must be at least 50, that of the digits; got 42"):
+        Scenes(blobs(3, edge=50), "moved", 42, "train")
