@@ -75,6 +75,14 @@ def test_equations_of_docstrings_become_tex(extensions, lines, tex):
     assert re.sub(r"\s+", "", ours) == re.sub(r"\s+", "", rf"\begin{{aligned}}{tex}\end{{aligned}}")
 
 
+def test_a_signature_names_its_types(extensions):
+    made = "str | dict[str, ~typing.Any]{} | ~collections.abc.Callable[[...], ~typing.Any] | None = {!r}"
+    given = f"(a: {made.format('', 'tanh')}, b: {made.format(' | ~some.where.Initializer', 'zeros')}, c: int)"
+    shown, returned = extensions("docstrings").name_types(None, "class", "X", None, None, given, "None")
+    assert shown == "(a: Activation = 'tanh', b: Initializer = 'zeros', c: int)"
+    assert returned == "None"
+
+
 def test_a_dead_link_a_lost_anchor_and_a_foreign_file_are_faults(extensions, tmp_path):
     (tmp_path / "a.html").write_text(
         '<h1 id="top"></h1><a href="b.html#here"></a><a href="#top"></a><a href="b.html#gone"></a>'

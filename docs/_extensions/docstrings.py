@@ -8,13 +8,11 @@ import equations
 from papers import linked
 
 TESTS = Path(__file__).parents[2] / "tests"
-# Sphinx prints the union behind a name, longest first
-TYPES = {
-    "str | dict[str, Any] | Initializer | Callable[[...], Any] | None": "Initializer",
-    "str | dict[str, Any] | Regularizer | Callable[[...], Any] | None": "Regularizer",
-    "str | dict[str, Any] | Constraint | Callable[[...], Any] | None": "Constraint",
-    "str | dict[str, Any] | Callable[[...], Any] | None": "Activation",
-}
+# Sphinx prints the union behind `Activation`, `Initializer` and their like instead of the name.
+UNION = re.compile(
+    r"str \| dict\[str, \S*Any\](?: \| \S*\b(Initializer|Regularizer|Constraint))?"
+    r" \| \S*Callable\[\[?\.\.\.\]?, \S*Any\] \| None"
+)
 SECTION = re.compile(r"^(Args|Call arguments|Attributes|Returns|Yields|Raises):$")
 
 
@@ -26,8 +24,8 @@ def setup(app):
 
 
 def name_types(app, what, name, thing, options, signature, returned):
-    for union, alias in TYPES.items():
-        signature = signature and signature.replace(union, alias)
+    if signature:
+        signature = UNION.sub(lambda match: match[1] or "Activation", signature)
     return signature, returned
 
 
