@@ -30,7 +30,7 @@ from experiments.language import __main__ as language
 from experiments.language import cache, data, reading, tokens
 from experiments.language.measures import measure
 from experiments.language.network import Network, reset_states
-from experiments.language.problem import prepare, tested
+from experiments.language.problem import measured, prepare
 from experiments.language.streams import Streams
 from keras_gates.kernels import operation
 
@@ -256,11 +256,11 @@ def test_a_cache_is_tuned_on_the_validation_part_and_finds_again_what_a_text_rep
     network = Network(30, options(*TINY))
     validation, test = (np.tile(np.random.default_rng(part).integers(2, 30, 20), 12) for part in (1, 2))
     monkeypatch.setattr("experiments.language.measures.STEPS", 50)
-    metrics = tested(network, validation, test, np.ones_like(test), 100)
+    metrics = measured(network, validation, test, np.ones_like(test), 100)
     assert metrics["test_loss"] > 3
     assert metrics["test_loss_with_cache"] < 1.5
     assert metrics["cache"] == {"size": 100, "sharpness": max(cache.SHARPNESS), "share": max(cache.SHARES)}
-    assert "cache" not in tested(network, validation, test, np.ones_like(test), 0)
+    assert "cache" not in measured(network, validation, test, np.ones_like(test), 0)
 
 
 def test_the_kernels_serve_the_training(file, monkeypatch):

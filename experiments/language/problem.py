@@ -44,7 +44,7 @@ def prepare(options):
         ),
         model=model,
         serving=lambda model: serving,
-        test=lambda model: (tested(network, validation, test, widths, options.cache), None),
+        test=lambda model: (measured(network, validation, test, widths, options.cache), None),
         labels=tokens.names(vocabulary),
         facts={
             "data": corpus.fingerprint(),
@@ -61,7 +61,7 @@ def prepare(options):
     )
 
 
-def tested(network, validation, test, widths, size):
+def measured(network, validation, test, widths, size):
     """The measures of the test text; with a cache of that size too, if it is not 0."""
     cache = tuned_cache(network, validation[:VALIDATION], size) if size else None
     return measure(network, test, widths, cache)
