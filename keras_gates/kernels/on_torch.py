@@ -114,12 +114,19 @@ def _(x, mask, kernel, recurrent_kernel, bias, vectors, h, c, *_):
 
 def _keep_for_backward(ctx, inputs, output):
     *tensors, ctx.attributes = inputs
-    outputs, *_, gates, memory = output
+    outputs, *states, gates, memory = output
     ctx.mark_non_differentiable(gates, memory)
+    # Else PyTorch would fill zeros as large as the tape, and its idle threads then spin beside the kernel's.
+    ctx.set_materialize_grads(False)
+    ctx.shapes = [outputs.shape, *(state.shape for state in states)]
     ctx.save_for_backward(*tensors, outputs, gates, memory)
 
 
-def _gradients_of_forward(ctx, d_outputs, d_last, d_h, d_c, *_):
+def _gradients_of_forward(ctx, *d_results):
+    d_outputs, d_last, d_h, d_c = (
+        torch.zeros(shape) if given is None else given
+        for given, shape in zip(d_results[: len(ctx.shapes)], ctx.shapes, strict=True)
+    )
     if not _parsed(ctx.attributes)[0]["return_sequences"]:
         d_outputs = d_last.new_empty((0,))
     d_x, d_kernel, d_recurrent_kernel, d_bias, d_vectors, d_h, d_c = _backward(
