@@ -1,4 +1,4 @@
-"""Digits in a few glances: scenes, both readers, runs, paths of the eye, bad input."""
+"""Digits in a few glances: both readers, runs, paths of the eye, bad input."""
 
 import json
 import os
@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from square_pictures import saved, square_pictures
 
 import keras_gates
 from experiments.common import mnist
-from experiments.common.scenes import SceneBatches, Scenes, corpus_of, picture_of
+from experiments.common.scenes import corpus_of, picture_of
 from experiments.glimpses import __main__ as glimpses
 from experiments.glimpses.looking import look_at
 from experiments.glimpses.network import GlanceAccuracy, GlanceLoss, network, serving
@@ -23,22 +24,12 @@ TINY = ["--units", "12", "--glances", "3", "--patch", "4", "--batch-size", "16"]
 
 
 def corners(count, seed):
-    """Pictures with a bright square in one of four corners, whose number is the label."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 4, count)
-    pictures = rng.integers(0, 40, (count, EDGE, EDGE))
-    for picture, label in zip(pictures, labels, strict=True):
-        y, x = 8 * (label // 2), 8 * (label % 2)
-        picture[y : y + 4, x : x + 4] = 255
-    return pictures.astype("uint8"), labels
+    return square_pictures(count, seed, EDGE, square=4)
 
 
 @pytest.fixture(scope="module")
 def npz(tmp_path_factory):
-    path = tmp_path_factory.mktemp("digits") / "corners.npz"
-    (x_train, y_train), (x_test, y_test) = corners(192, 0), corners(40, 1)
-    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    return path
+    return saved(tmp_path_factory.mktemp("digits") / "corners.npz", corners(192, 0), corners(40, 1))
 
 
 @pytest.fixture(scope="module")
@@ -56,49 +47,6 @@ def options(*words):
 def assert_refused(capsys, arguments, sentence):
     assert glimpses.main([str(argument) for argument in arguments]) == 2
     assert sentence in capsys.readouterr().err
-
-
-# -- scenes
-
-
-def scenes(kind, part="train"):
-    return Scenes(mnist.Part(*corners(20, 2)), kind, 30, part)
-
-
-def test_a_translated_digit_is_whole_somewhere_in_black():
-    drawn, labels = scenes("translated").batch(range(20))
-    digits, expected = corners(20, 2)
-    np.testing.assert_array_equal(labels, expected)
-    places = set()
-    for scene, digit in zip(drawn, digits, strict=True):
-        assert scene.shape == (30, 30) and scene.sum() == digit.sum()
-        y, x = (np.flatnonzero(scene.any(axis=axis))[0] for axis in (1, 0))
-        places.add((y, x))
-        np.testing.assert_array_equal(np.sort(scene[scene > 0]), np.sort(digit[digit > 0]))
-    assert len(places) > 10
-
-
-def test_a_cluttered_scene_has_more_than_its_digit_and_hides_none_of_it():
-    alone = np.count_nonzero(scenes("translated").batch(range(20))[0])
-    drawn = scenes("cluttered").batch(range(20))[0]
-    assert np.count_nonzero(drawn) > 1.5 * alone
-    for scene, digit in zip(drawn, corners(20, 2)[0], strict=True):
-        windows = np.lib.stride_tricks.sliding_window_view(scene, digit.shape)
-        assert (windows >= digit).all(axis=(2, 3)).any()
-
-
-def test_scenes_depend_on_seed_and_index_and_each_epoch_has_others():
-    first, again, other = (scenes("cluttered", part).batch([3, 4])[0] for part in ("train", "train", "test"))
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
-    batches = SceneBatches(scenes("translated"), 20)
-    (one,), (two,) = batches.epoch(0), batches.epoch(1)
-    seen = {
-        digit: [batches.collate(epoch[epoch % 20 == digit])[0][0] for epoch in (one, two)]
-        for digit in range(20)
-    }
-    assert sum(not np.array_equal(*pair) for pair in seen.values()) > 15
-    assert sorted(one % 20) == list(range(20))
 
 
 def test_the_test_part_may_be_of_another_dataset(npz):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from square_pictures import square_pictures
 
 from experiments.common import mnist, scenes
 from experiments.common.errors import InputError
@@ -86,3 +87,45 @@ def test_each_epoch_draws_other_scenes_of_the_same_digits():
 def test_a_digit_that_is_larger_than_the_scene_is_refused():
     with pytest.raises(InputError, match="--edge must be at least 50, that of the digits; got 42"):
         Scenes(blobs(3, edge=50), "moved", 42, "train")
+
+
+def of_corners(kind, part="train"):
+    return Scenes(mnist.Part(*square_pictures(20, 2, edge=12, square=4)), kind, 30, part)
+
+
+def test_a_translated_digit_is_whole_somewhere_in_black():
+    drawn, labels = of_corners("translated").batch(range(20))
+    digits, expected = square_pictures(20, 2, edge=12, square=4)
+    np.testing.assert_array_equal(labels, expected)
+    places = set()
+    for scene, digit in zip(drawn, digits, strict=True):
+        assert scene.shape == (30, 30) and scene.sum() == digit.sum()
+        y, x = (np.flatnonzero(scene.any(axis=axis))[0] for axis in (1, 0))
+        places.add((y, x))
+        np.testing.assert_array_equal(np.sort(scene[scene > 0]), np.sort(digit[digit > 0]))
+    assert len(places) > 10
+
+
+def test_a_cluttered_scene_has_more_than_its_digit_and_hides_none_of_it():
+    alone = np.count_nonzero(of_corners("translated").batch(range(20))[0])
+    drawn = of_corners("cluttered").batch(range(20))[0]
+    assert np.count_nonzero(drawn) > 1.5 * alone
+    for scene, digit in zip(drawn, square_pictures(20, 2, edge=12, square=4)[0], strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(scene, digit.shape)
+        assert (windows >= digit).all(axis=(2, 3)).any()
+
+
+def test_scenes_depend_on_seed_and_index_and_each_epoch_has_others():
+    first, again, other = (
+        of_corners("cluttered", part).batch([3, 4])[0] for part in ("train", "train", "test")
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    batches = SceneBatches(of_corners("translated"), 20)
+    (one,), (two,) = batches.epoch(0), batches.epoch(1)
+    seen = {
+        digit: [batches.collate(epoch[epoch % 20 == digit])[0][0] for epoch in (one, two)]
+        for digit in range(20)
+    }
+    assert sum(not np.array_equal(*pair) for pair in seen.values()) > 15
+    assert sorted(one % 20) == list(range(20))

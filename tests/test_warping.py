@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from square_pictures import saved, square_pictures
 
 import keras_gates
 from experiments.inspect import __main__ as inspect
@@ -23,22 +24,12 @@ TINY = ["--scene", "plain", "--units", "6", "--batch-size", "16", "--steps", "2"
 
 
 def corners(count, seed):
-    """Pictures with a bright square in one of four corners, whose number is the label."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 4, count)
-    pictures = rng.integers(0, 40, (count, EDGE, EDGE))
-    for picture, label in zip(pictures, labels, strict=True):
-        y, x = 14 * (label // 2), 14 * (label % 2)
-        picture[y : y + 10, x : x + 10] = 255
-    return pictures.astype("uint8"), labels
+    return square_pictures(count, seed, EDGE, square=10)
 
 
 @pytest.fixture(scope="module")
 def npz(tmp_path_factory):
-    path = tmp_path_factory.mktemp("digits") / "corners.npz"
-    (x_train, y_train), (x_test, y_test) = corners(96, 0), corners(40, 1)
-    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    return path
+    return saved(tmp_path_factory.mktemp("digits") / "corners.npz", corners(96, 0), corners(40, 1))
 
 
 @pytest.fixture(scope="module")

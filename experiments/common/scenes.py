@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -11,10 +12,12 @@ from scipy import interpolate, ndimage
 from experiments.common import mnist
 from experiments.common.batches import Batches
 from experiments.common.errors import InputError
-from experiments.common.options import whole
+from experiments.common.options import Parser, whole
 from experiments.common.pictures import LARGEST, read_picture, resized
 
 OF_THE_TEST = re.compile(r"digits:(\d{1,9})")
+EVALUATION_BATCH = 100
+TRACED = 3  # test digits that --trace shows
 PARTS = ("train", "validation", "test")
 PIECES, PIECE = 4, 8  # how many pieces of other digits a cluttered scene has, and the pixels of their edge
 GRID, BEND = 4, 1.5  # of an elastic scene: control points along an edge, pixels that one is moved by
@@ -174,6 +177,61 @@ def corpus_of(options):
     if options["test_on"] is None:
         return corpus
     return dataclasses.replace(corpus, test=mnist.load(options["test_on"], options["limit"]).test)
+
+
+class Prepared(NamedTuple):
+    """The digits that a run's options name, in scenes.
+
+    train, validation, test: `SceneBatches`.
+    shape: (height, width) of a scene.
+    labels: their names.
+    facts, texts: as `training.Problem` takes them.
+    """
+
+    train: SceneBatches
+    validation: SceneBatches
+    test: SceneBatches
+    shape: tuple
+    labels: tuple
+    facts: dict
+    texts: tuple
+
+
+def prepared(options):
+    """The `Prepared` scenes of a run."""
+    corpus = corpus_of(vars(options))
+    train, validation, test = (
+        Scenes(part, options.scene, options.edge, name) for name, part in corpus.parts().items()
+    )
+    return Prepared(
+        train=SceneBatches(train, options.batch_size, options.seed),
+        validation=SceneBatches(validation, EVALUATION_BATCH),
+        test=SceneBatches(test, EVALUATION_BATCH),
+        shape=train.shape,
+        labels=tuple(map(str, range(corpus.classes))),
+        facts={
+            "data": corpus.fingerprint(),
+            "examples": {name: len(part.labels) for name, part in corpus.parts().items()},
+            "shape": list(train.shape),
+        },
+        texts=tuple(f"digits:{number}" for number in range(TRACED)),
+    )
+
+
+def predict_parser(task):
+    """The parser of `predict`, to which a task adds its pictures."""
+    parser = Parser(
+        prog=f"python -m experiments.{task} predict",
+        description="Print what digit a picture shows, and its probability.",
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "pictures",
+        metavar="PICTURE",
+        nargs="+",
+        help="a picture file, or digits:N for a picture of the test part",
+    )
+    return parser
 
 
 def picture_of(source, config):

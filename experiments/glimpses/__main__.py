@@ -4,7 +4,7 @@ import sys
 
 from experiments.common import scenes, training
 from experiments.common.figures import asked_for
-from experiments.common.options import Parser, command_line, positive, training_parser, whole
+from experiments.common.options import command_line, positive, training_parser, whole
 from experiments.common.run_folder import load_run
 from experiments.common.scenes import picture_of
 from experiments.glimpses import TASK, shown
@@ -61,17 +61,7 @@ def train_parser():
 
 
 def predict_parser():
-    parser = Parser(
-        prog=f"python -m experiments.{TASK} predict",
-        description="Print what digit a picture shows, and its probability.",
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
-    parser.add_argument(
-        "pictures",
-        metavar="PICTURE",
-        nargs="+",
-        help="a picture file, or digits:N for a picture of the test part",
-    )
+    parser = scenes.predict_parser(TASK)
     parser.add_argument("--path", metavar="PNG", help="draw the path of the eye over the first picture")
     parser.add_argument("--film", metavar="GIF", help="write the glances at the first picture one by one")
     return parser

@@ -5,36 +5,24 @@ import numpy as np
 
 from experiments.common import training
 from experiments.common.metrics import classification
-from experiments.common.scenes import SceneBatches, Scenes, corpus_of
+from experiments.common.scenes import prepared
 from experiments.glimpses.network import GlanceAccuracy, GlanceLoss, network, serving
-
-EVALUATION_BATCH = 100
-TRACED = 3  # test digits that --trace shows
 
 
 def prepare(options):
     """The scenes that `options` name as batches, and the network that looks at them."""
-    corpus = corpus_of(vars(options))
-    labels = tuple(map(str, range(corpus.classes)))
-    train, validation, test = (
-        Scenes(part, options.scene, options.edge, name) for name, part in corpus.parts().items()
-    )
-    test_batches = SceneBatches(test, EVALUATION_BATCH)
+    scenes = prepared(options)
     return training.Problem(
-        train=SceneBatches(train, options.batch_size, options.seed),
-        validation=SceneBatches(validation, EVALUATION_BATCH),
-        model=network(train.shape, len(labels), options),
-        serving=lambda model: serving(model, labels),
-        test=lambda model: measure(model, test_batches, labels),
-        labels=labels,
-        facts={
-            "data": corpus.fingerprint(),
-            "examples": {name: len(part.labels) for name, part in corpus.parts().items()},
-            "shape": list(train.shape),
-        },
-        texts=tuple(f"digits:{number}" for number in range(TRACED)),
-        loss=GlanceLoss(len(labels)),
-        metrics=(GlanceAccuracy(len(labels)),),
+        train=scenes.train,
+        validation=scenes.validation,
+        model=network(scenes.shape, len(scenes.labels), options),
+        serving=lambda model: serving(model, scenes.labels),
+        test=lambda model: measure(model, scenes.test, scenes.labels),
+        labels=scenes.labels,
+        facts=scenes.facts,
+        texts=scenes.texts,
+        loss=GlanceLoss(len(scenes.labels)),
+        metrics=(GlanceAccuracy(len(scenes.labels)),),
         use="predict RUN picture.png",
         main_measure=training.ACCURACY,
     )
