@@ -3,7 +3,7 @@
     python benchmarks/soak.py kills --count 300       # kill -9 while a model is being exported
     python benchmarks/soak.py damage --flips 8        # damage every file of an exported model, and load it
     python benchmarks/soak.py configs --count 5000    # spoil the configs of layers at random
-    python benchmarks/soak.py problems --count 5000   # the fused kernels against float64, on random problems
+    python benchmarks/soak.py problems --count 5000   # the fused kernels against float64: soak_problems.py
     python benchmarks/soak.py server --messages 10000 # the server beside greedy clients: soak_server.py
 
 The defaults are short forms, for a look after a change. `problems --first 2000` goes on where a run ended.
@@ -352,128 +352,25 @@ def configs(options):
     return findings
 
 
-# -- problems
-
-WITH_KERNELS = ("simple", "indrnn", "lstm", "peephole", "peephole-only", "coupled", "gru", "minimal-gated",
-                "janet", "min-gru", "min-lstm", "V", "NIG", "NFG", "NOG", "NIAF", "NOAF",
-                "NP", "CIFG")  # fmt: skip
-LEAST_ERROR = 1e-6  # below it the two float32 results differ by luck
-NO_DIGIT = 0.1  # an error from which on there is nothing to compare
-NEIGHBOURS = 8  # problems whose weights differ in the last bit, where a single one was not fair
-
-
-def random_problem(draw, rng):
-    """A cell, its layer's arguments, and the arrays: x, mask, initial states or None, d_output."""
-    name = draw.choice(WITH_KERNELS)
-    units, features, batch = (draw.randint(1, most) for most in (70, 70, 17))
-    steps = draw.randint(1, 40)
-    of_cell = {"activation": draw.choice(["tanh", "tanh", "relu", "linear"])}
-    if name in ("peephole", "coupled"):
-        gates = "ifo" if name == "peephole" else "fo"
-        of_cell["peepholes"] = [gate for gate in gates if draw.random() < 0.6]
-        of_cell["output_peephole"] = draw.choice(["current", "previous"])
-    if name == "gru":
-        of_cell |= {"reset_after": draw.random() < 0.5, "update": draw.choice(["keep", "write"])}
-    of_layer = {"return_sequences": draw.random() < 0.7, "go_backwards": draw.random() < 0.3}
-    x = rng.normal(size=(batch, steps, features)) * draw.choice([0.1, 1, 10])
-    mask = draw.choice(
-        [None, rng.random((batch, steps)) < 0.7, np.arange(steps) < rng.integers(0, steps + 1, (batch, 1))]
-    )
-    d_output = rng.normal(size=(batch, steps, units) if of_layer["return_sequences"] else (batch, units))
-    return name, units, of_cell, of_layer, x, mask, d_output, draw.choice([0.3, 1, 3])
-
-
-def solve(problem, dtype, when, weights=None):
-    """Output, and the gradients of the input and all weights; and the weights."""
-    import tensorflow as tf
-
-    name, units, of_cell, of_layer, x, mask, d_output, scale = problem
-    layer = keras_gates.RNN(
-        keras_gates.cell_classes()[name](units, dtype=dtype, **of_cell), dtype=dtype, **of_layer
-    )
-    layer.build(x.shape)
-    if weights is None:
-        rng = np.random.default_rng(SEED)
-        weights = [rng.normal(size=w.shape) * scale / np.sqrt(w.shape[0]) for w in layer.get_weights()]
-        weights = [w.astype("float32") for w in weights]
-    layer.set_weights(weights)
-    x = tf.constant(x.astype("float32"), dtype)
-    with keras_gates.use_kernels(when), tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x, mask=mask, training=True)
-    variables = [variable.value for variable in layer.trainable_variables]
-    gradients = tape.gradient(y, [x, *variables], tf.constant(d_output, dtype))
-    return [np.asarray(result) for result in [y, *gradients] if result is not None], weights
-
-
-def error_of(results, reference):
-    """The largest difference of any result, relative to the largest number there if that is above one."""
-    return max(
-        (np.abs(a - b).max() / max(1, np.abs(b).max()) for a, b in zip(results, reference, strict=True)),
-        default=0,
-    )
-
-
-def error_nearby(problem, weights, reference):
-    """The plain path's largest error where the weights are moved by half a unit of the last place."""
-    rng = np.random.default_rng(SEED)
-    errors = []
-    for _ in range(NEIGHBOURS):
-        moved = [w * (1 + rng.uniform(-1, 1, w.shape) * 2.0**-24) for w in weights]
-        errors.append(error_of(solve(problem, "float32", "never", moved)[0], reference))
-    return max(errors)
+# -- attacks with scripts of their own
 
 
 def problems(options):
-    """Solve random problems with the kernels, on the plain path, and on the plain path in float64.
-
-    The error of the kernels is at most twice that of the plain path. Where it is more, rounding may have been
-    kinder to the one than to the other, above all where linear activations amplify it: then the plain path
-    solves some neighbours of the problem too, and its largest error counts; if no digit is right there, the
-    problem is left out. How often each is more than twice as far off as the other is told as well. Problem k
-    depends on k and the seed.
-    """
-    findings, counts, worst = [], collections.Counter(), (0.0, "none")
-    for k in range(options.first, options.first + options.count):
-        draw = random.Random(f"{options.seed}/{k}")
-        problem = random_problem(draw, np.random.default_rng([options.seed, k]))
-        plain, weights = solve(problem, "float32", "never")
-        fused, _ = solve(problem, "float32", "training", weights)
-        reference, _ = solve(problem, "float64", "never", weights)
-        if not all(np.isfinite(result).all() and np.abs(result).max() < 1e20 for result in reference):
-            counts["overflow"] += 1
-            continue
-        counts["compared"] += 1
-        counts["differ in some bit from the plain path"] += not all(map(np.array_equal, fused, plain))
-        error, plain_error = (max(error_of(results, reference), LEAST_ERROR) for results in (fused, plain))
-        if error > 2 * (likely := plain_error):
-            likely = max(plain_error, error_nearby(problem, weights, reference))
-        if likely > NO_DIGIT:
-            counts["without a right digit in single precision"] += 1
-            continue
-        worst = max(worst, (error, f"problem {k}, {problem[0]}"))
-        counts["kernels more than twice as far off"] += error > 2 * plain_error
-        counts["plain path more than twice as far off"] += plain_error > 2 * error
-        if not error <= 2 * likely:
-            findings.append(
-                f"problem {k}, {problem[0]} {problem[2]}: {error:.1e}, where {2 * likely:.1e} is allowed"
-            )
-        if (k + 1) % 500 == 0:
-            print(f"up to problem {k}: {told(counts)}, {len(findings)} findings", flush=True)
-    if not counts["differ in some bit from the plain path"]:
-        findings.append("the kernels served in no problem")
-    print(f"{told(counts)}; largest error {worst[0]:.1e} in {worst[1]}")
-    return findings
-
-
-# -- the server
+    """Solve random problems with the kernels; `soak_problems.py` tells how they are judged."""
+    return attacked_by("soak_problems.py", count=options.count, first=options.first, seed=options.seed)
 
 
 def server(options):
     """Send messages to the server beside greedy clients; `soak_server.py` tells the figures."""
-    script = pathlib.Path(__file__).with_name("soak_server.py")
-    ended = subprocess.run([sys.executable, script, "--messages", str(options.messages)], check=False)
-    return [f"soak_server.py ended with {ended.returncode}"] if ended.returncode else []
+    return attacked_by("soak_server.py", messages=options.messages)
+
+
+def attacked_by(script, **options):
+    """The findings of a script of its own: that it ended with another status than 0."""
+    words = [f"--{name}={value}" for name, value in options.items()]
+    path = pathlib.Path(__file__).with_name(script)
+    ended = subprocess.run([sys.executable, path, *words], check=False)
+    return [f"{script} ended with {ended.returncode}"] if ended.returncode else []
 
 
 def main(arguments=None):
