@@ -457,6 +457,7 @@ def test_compiled_or_not(row):
 @each_cell
 def test_functional_model_trains(row):
     """Embedded words, their mask, the cell in one layer and in the other, under `fit`."""
+    keras.utils.set_random_seed(0)  # some first weights leave most rectified units dead
     words = keras.Input((None,), dtype="int32")
     embedded = keras.layers.Embedding(7, FEATURES, mask_zero=True)(words)
     hidden = keras.layers.RNN(row.cell(), return_sequences=True)(embedded)
