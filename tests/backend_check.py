@@ -136,6 +136,9 @@ def positions():
         layers[name] = keras_gates.AttentionRNN(cell, return_sequences=True, unroll=name == "retina"), memory
     canvas = keras_gates.CanvasCell(keras_gates.GRUCell(4), (5, 4, 1), patch=3)
     layers["canvas"] = keras_gates.RNN(canvas, return_sequences=True), None
+    canvas = keras_gates.CanvasCell(keras_gates.GRUCell(4), (6, 5, 2), patch=3, learn_initial_state=True)
+    draws = keras_gates.DrawCell(keras_gates.GRUCell(4), canvas, 4, patch=3)
+    layers["drawing"] = keras_gates.AttentionRNN(draws, return_sequences=True), pictures
     layers["mixture"] = keras_gates.MixtureDensity(2, 2, covariance="full", pen=True), None
     found = {}
     for name, (layer, memory) in layers.items():

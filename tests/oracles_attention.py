@@ -70,6 +70,45 @@ def grid_write(drawn, numbers, height, width):
     return down.T @ drawn @ across / gamma
 
 
+def draw_steps(image, noise, start, weights, encode, decode, patches):
+    """All steps of DRAW (Gregor et al. 2015, equations 3 to 8), for an image (height, width) of one channel.
+
+    noise: standard normal, (steps, size of z). start: h_enc, c_enc, h_dec, c_dec and the canvas (pixels,).
+    encode, decode: a step of a recurrent net, from x and its states h and c to these.
+    weights: "latent", "write" and, with attention, "read": a matrix and a bias each.
+    patches: N of reading and N of writing, or None without attention.
+
+    Returns for every step the canvas, (steps, pixels), and the divergence of Q from the prior, (steps,).
+    """
+    height, width = image.shape
+    h_enc, c_enc, h_dec, c_dec, canvas = start
+    canvases, divergences = [], []
+    for epsilon in noise:
+        error = image - 1 / (1 + np.exp(-canvas.reshape(height, width)))
+        if patches is None:
+            # pixel by pixel: the image and the error
+            read = np.stack([image, error], axis=-1).ravel()
+        else:
+            numbers = h_dec @ weights["read"][0] + weights["read"][1]
+            read = np.stack([grid_read(x, numbers, patches[0]) for x in (image, error)], axis=-1).ravel()
+        h_enc, c_enc = encode(np.concatenate([read, h_dec]), (h_enc, c_enc))
+        told = h_enc @ weights["latent"][0] + weights["latent"][1]
+        mean, deviation = told[: len(epsilon)], np.exp(told[len(epsilon) :])
+        h_dec, c_dec = decode(mean + deviation * epsilon, (h_dec, c_dec))
+        numbers = h_dec @ weights["write"][0] + weights["write"][1]
+        if patches is None:
+            canvas = canvas + numbers
+        else:
+            drawn = numbers[5:].reshape(patches[1], patches[1])
+            canvas = canvas + grid_write(drawn, numbers[:5], height, width).ravel()
+        canvases.append(canvas)
+        divergences.append(
+            sum(m**2 + s**2 - math.log(s**2) for m, s in zip(mean, deviation, strict=True)) / 2
+        )
+        divergences[-1] -= len(epsilon) / 2
+    return np.array(canvases), np.array(divergences)
+
+
 def retina(image, location, patch, scales):
     """The glimpse of Mnih et al. 2014, "Recurrent models of visual attention".
 

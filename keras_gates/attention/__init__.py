@@ -4,6 +4,7 @@ from keras_gates.attention.affine import AffineAttention
 from keras_gates.attention.base import Attention
 from keras_gates.attention.cells import AttentionCell, BahdanauCell, GravesCell, LuongCell
 from keras_gates.attention.draw import CanvasCell, DrawAttention
+from keras_gates.attention.draw_cell import DrawCell
 from keras_gates.attention.retina import GlimpseCell, ReinforceLoss, RetinaAttention
 from keras_gates.attention.scores import (
     ATTENTIONS,
@@ -25,6 +26,7 @@ __all__ = [
     "CanvasCell",
     "DotAttention",
     "DrawAttention",
+    "DrawCell",
     "GeneralAttention",
     "GlimpseCell",
     "GravesCell",

@@ -107,11 +107,25 @@ class DrawAttention(PictureAttention):
         return self.patch**2 * super().seen_size
 
     def advance(self, query, states, training=False):
+        seen, reported = self.read(self.memory, query)
+        return seen, states, reported
+
+    def read(self, pictures, query):
+        """A patch of each picture, where the query says.
+
+        Args:
+            pictures: of the memory's height and width, shape `(batch, height, width, channels)`.
+            query: shape `(batch, size)`.
+
+        Returns:
+            The patches, row by row, shape `(batch, N·N·channels)`; and what a trace has, by name.
+        """
         parameters = self.parameters(query)
-        at = grid(parameters, *self.memory.shape[1:3], self.patch)
-        patch = at.intensity[..., None, None] * through(at.rows, self.memory, at.columns)
-        seen = ops.reshape(patch, (-1, self.seen_size))
-        return ops.cast(seen, self.compute_dtype), states, self.reported(**at.parameters())
+        height, width, channels = pictures.shape[1:]
+        at = grid(parameters, height, width, self.patch)
+        patch = at.intensity[..., None, None] * through(at.rows, pictures, at.columns)
+        seen = ops.reshape(patch, (-1, self.patch**2 * channels))
+        return ops.cast(seen, self.compute_dtype), self.reported(**at.parameters())
 
 
 @register()
@@ -124,14 +138,17 @@ class CanvasCell(WrapperCell):
 
     The output is the canvas c' row by row, `(batch, height·width·channels)`, and it is the last state, which
     starts at zero. Without `patch`, the whole canvas is written at once: c' = c + y W + b. W and b are the
-    weights `write_kernel` and `write_bias`. A trace has the gates of the wrapped cell, and those of
-    `DrawAttention` for the grid that writes.
+    weights `write_kernel` and `write_bias`, and `initial_canvas` is the canvas before the first step where
+    that is learned. A trace has the gates of the wrapped cell, and those of `DrawAttention` for the grid that
+    writes.
 
     Args:
         cell: the wrapped cell.
         shape: of the canvas, `(height, width, channels)`.
         patch: N, or None.
         kernel_initializer: initializer of W.
+        learn_initial_state: whether the canvas before the first step is trainable (initially zero) rather
+            than zero.
         **kwargs: as in `WrapperCell`.
 
     Raises:
@@ -147,6 +164,7 @@ class CanvasCell(WrapperCell):
         *,
         patch: int | None = None,
         kernel_initializer: Initializer = "glorot_uniform",
+        learn_initial_state: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(cell, **kwargs)
@@ -155,6 +173,7 @@ class CanvasCell(WrapperCell):
         self.shape = tuple(check_size("shape", size) for size in shape)
         self.patch = None if patch is None else check_size("patch", patch)
         self.kernel_initializer = resolve("kernel_initializer", kernel_initializer)
+        self.learn_initial_state = learn_initial_state
 
     @property
     def output_size(self):
@@ -169,8 +188,10 @@ class CanvasCell(WrapperCell):
         return [*super().state_size, self.output_size]
 
     def get_initial_state(self, batch_size=None):
-        blank = ops.zeros((batch_size, self.output_size), self.compute_dtype)
-        return [*super().get_initial_state(batch_size), blank]
+        canvas = ops.zeros((batch_size, self.output_size), self.compute_dtype)
+        if self.learn_initial_state:
+            canvas = canvas + ops.cast(self.initial_canvas, canvas.dtype)
+        return [*super().get_initial_state(batch_size), canvas]
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -183,6 +204,10 @@ class CanvasCell(WrapperCell):
             initializer=fresh(self.kernel_initializer),
         )
         self.write_bias = self.add_weight(shape=(width,), name="write_bias", initializer="zeros")
+        if self.learn_initial_state:
+            self.initial_canvas = self.add_weight(
+                shape=(self.output_size,), name="initial_canvas", initializer="zeros"
+            )
 
     def call_with_gates(self, inputs, states, training=False):
         *states, canvas = states
