@@ -153,11 +153,14 @@ def _short(value):
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def load_run(task, path):
-    """(config, saved model as a callable) of a finished run of that task."""
+def load_run(task, path, name="saved_model"):
+    """(config, saved model as a callable) of a finished run of that task.
+
+    name: of the folder with the model, where a run has several.
+    """
     config = read_config(path, task)
     try:
-        return config, keras_gates.load(Path(path) / "saved_model")
+        return config, keras_gates.load(Path(path) / name)
     except OSError as error:
         raise InputError(sentence_of(error)) from error
     except ValueError as error:

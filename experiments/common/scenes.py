@@ -182,7 +182,7 @@ def corpus_of(options):
 class Prepared(NamedTuple):
     """The digits that a run's options name, in scenes.
 
-    train, validation, test: `SceneBatches`.
+    train, validation, test: `SceneBatches`, or what a task makes of the scenes.
     shape: (height, width) of a scene.
     labels: their names.
     facts, texts: as `training.Problem` takes them.
@@ -197,16 +197,19 @@ class Prepared(NamedTuple):
     texts: tuple
 
 
-def prepared(options):
-    """The `Prepared` scenes of a run."""
+def prepared(options, make=SceneBatches):
+    """The `Prepared` scenes of a run.
+
+    make: a function from `Scenes`, the size of a batch and a seed, 0 by default, to batches.
+    """
     corpus = corpus_of(vars(options))
     train, validation, test = (
         Scenes(part, options.scene, options.edge, name) for name, part in corpus.parts().items()
     )
     return Prepared(
-        train=SceneBatches(train, options.batch_size, options.seed),
-        validation=SceneBatches(validation, EVALUATION_BATCH),
-        test=SceneBatches(test, EVALUATION_BATCH),
+        train=make(train, options.batch_size, options.seed),
+        validation=make(validation, EVALUATION_BATCH),
+        test=make(test, EVALUATION_BATCH),
         shape=train.shape,
         labels=tuple(map(str, range(corpus.classes))),
         facts={
@@ -218,12 +221,9 @@ def prepared(options):
     )
 
 
-def predict_parser(task):
+def predict_parser(task, description="Print what digit a picture shows, and its probability."):
     """The parser of `predict`, to which a task adds its pictures."""
-    parser = Parser(
-        prog=f"python -m experiments.{task} predict",
-        description="Print what digit a picture shows, and its probability.",
-    )
+    parser = Parser(prog=f"python -m experiments.{task} predict", description=description)
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
     parser.add_argument(
         "pictures",
