@@ -76,7 +76,7 @@ from keras_gates.layers.crf import CRF, CRFAccuracy, CRFDecoder, CRFLoss, CRFMar
 from keras_gates.layers.each_step import EachStep
 from keras_gates.layers.joining import JoinSteps
 from keras_gates.layers.mixture_density import MixtureDensity, MixtureDensityLoss
-from keras_gates.layers.pooling import AttentionPooling, MaxPooling, MeanPooling
+from keras_gates.layers.pooling import AttentionPooling, MaxPooling, MeanPooling, SumPooling
 from keras_gates.layers.rnn import RNN
 from keras_gates.layers.spatial_transformer import SpatialTransformer
 from keras_gates.migration import from_addons, from_keras
@@ -169,6 +169,7 @@ __all__ = [
     "SimpleRNNCell",
     "SoftWindow",
     "SpatialTransformer",
+    "SumPooling",
     "WrapperCell",
     "ZoneoutCell",
     "__version__",

@@ -23,7 +23,12 @@ from keras_gates.attention.affine import FILL_MODES
 
 MAIN = [row for row in ROWS if row.every_law]
 CELLS = keras_gates.BahdanauCell, keras_gates.LuongCell
-POOLINGS = keras_gates.MeanPooling, keras_gates.MaxPooling, keras_gates.AttentionPooling
+POOLINGS = (
+    keras_gates.MeanPooling,
+    keras_gates.SumPooling,
+    keras_gates.MaxPooling,
+    keras_gates.AttentionPooling,
+)
 
 
 def forward(row, rnn):

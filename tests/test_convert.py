@@ -213,6 +213,7 @@ POOLINGS = [
     keras.layers.GlobalAveragePooling1D,
     keras_gates.AttentionPooling,
     keras_gates.MeanPooling,
+    keras_gates.SumPooling,
     keras_gates.MaxPooling,
 ]
 

@@ -39,7 +39,7 @@ def test_what_cannot_be_joined_is_said(inputs):
         kg.JoinSteps()(inputs)
 
 
-POOLINGS = {kg.MeanPooling: np.mean, kg.MaxPooling: np.max}
+POOLINGS = {kg.MeanPooling: np.mean, kg.SumPooling: np.sum, kg.MaxPooling: np.max}
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -484,6 +484,7 @@ POOLINGS = [
     keras.layers.GlobalMaxPooling1D,
     keras_gates.AttentionPooling,
     keras_gates.MeanPooling,
+    keras_gates.SumPooling,
     keras_gates.MaxPooling,
 ]
 

@@ -50,6 +50,12 @@ def _mean_step(inputs, carried, mask):
     return carried["sum"] / ops.maximum(carried["count"], one), carried
 
 
+def _sum_step(inputs, carried, mask):
+    inputs = inputs if mask is None else ops.where(mask[:, None], inputs, 0)
+    total = carried.get("sum", 0) + inputs
+    return total, {"sum": total}
+
+
 def _max_step(inputs, carried, mask):
     one = ops.ones_like(inputs[:, :1])
     begun, largest = carried.get("begun", ops.zeros_like(one)), carried.get("largest", ops.zeros_like(inputs))
@@ -99,6 +105,31 @@ class MeanPooling(Pooling):
     def pool_step(self, inputs, carried, mask):
         """One step of the pooling: see `keras_gates.layers.pooling`."""
         return _mean_step(inputs, carried, mask)
+
+
+@register()
+class SumPooling(Pooling):
+    """The sum of every feature over the unmasked steps.
+
+    Args:
+        **kwargs: of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: shape `(batch, time, features)`.
+        mask: shape `(batch, time)`, false at padding; by default the mask that the inputs carry.
+
+    Returns:
+        The sums, shape `(batch, features)`.
+    """
+
+    def call(self, inputs, mask=None):
+        if mask is not None:
+            inputs = ops.where(ops.cast(mask, "bool")[..., None], inputs, 0)
+        return ops.sum(inputs, axis=1)
+
+    def pool_step(self, inputs, carried, mask):
+        """One step of the pooling: see `keras_gates.layers.pooling`."""
+        return _sum_step(inputs, carried, mask)
 
 
 @register()

@@ -141,8 +141,9 @@ class HashedNGrams(Configured, layers.Layer):
     id is 0, which stands for padding. Before the first step there are zeros.
 
     Args:
-        n: how many ids are read together, at least 2.
-        buckets: how many numbers there are, at most 65,536, that of padding among them.
+        n: how many ids are read together, at least 1.
+        buckets: how many numbers there are, that of padding among them. Beyond 65,536 the hash needs int64,
+            which JAX has only if told so.
         **kwargs: of `keras.layers.Layer`.
     """
 
@@ -153,13 +154,13 @@ class HashedNGrams(Configured, layers.Layer):
         self.n, self.buckets = n, buckets
 
     def call(self, ids):
-        ids = ops.cast(ids, "int32")
+        ids = ops.cast(ids, "int32" if self.buckets <= 2**16 else "int64")
         time = ops.shape(ids)[1]
         padded = ops.pad(ids, [[0, 0], [self.n - 1, 0]])
         numbers = ops.zeros_like(ids)
         for start in range(self.n):
             numbers = (numbers * self.FACTOR + padded[:, start : start + time]) % (self.buckets - 1)
-        return ops.where(ids == 0, 0, numbers + 1)
+        return ops.cast(ops.where(ids == 0, 0, numbers + 1), "int32")
 
     def compute_output_spec(self, ids):
         return keras.KerasTensor(ids.shape, "int32")
