@@ -1,5 +1,6 @@
 """Texts as people have them: forms of files, columns, splits, and what cannot be read in one sentence."""
 
+import collections
 import contextlib
 import gzip
 import io
@@ -12,8 +13,13 @@ import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 pytest.importorskip("matplotlib", reason="the experiments need keras_gates[experiments]")
+
+import scipy.sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
 
 from experiments.common import figures, parts, scripts, tables, words
 from experiments.common.batches import MOST_STEPS, Batches, pad, runs_within
@@ -21,7 +27,7 @@ from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line
 from experiments.sentiment import __main__ as sentiment
 from experiments.sentiment import data as reviews
-from experiments.sentiment import problem
+from experiments.sentiment import linear, network, problem
 from experiments.tagging.data import conll
 from keras_gates.layers.text import HashedNGrams
 
@@ -403,6 +409,7 @@ def run(tmp_path_factory):
     )
     out, said = path / "run", io.StringIO()
     options = ["--units", "3", "--embedding", "4", "--epochs", "2", "--serving-length", "50", "--trace"]
+    options += ["--beside-ngrams", "2"]
 
     def fail(*_):
         raise ValueError("no picture today")
@@ -427,6 +434,8 @@ def test_what_a_run_says_of_itself(run):
     corpus = reviews.load(config["options"]["dataset"])
     share = np.mean(np.equal(corpus.test.labels, 0))
     assert metrics["majority_accuracy"] == pytest.approx(share)
+    assert metrics["test_accuracy_of_ngrams"] == 1, "the last word tells"
+    assert 0 <= metrics["test_accuracy_of_network"] <= 1
     card = (run / "README.md").read_text(encoding="utf-8")
     for said in (
         "`긍정`, `부정`",
@@ -467,6 +476,23 @@ def test_predict_writes_every_form_and_answers_blank_lines(run, capsys, monkeypa
             assert max(map(float, shares)) == float(best)
             assert sum(map(float, shares)) == pytest.approx(1, abs=2e-4)
             assert list(entry["probabilities"]) == ["긍정", "부정"]
+
+
+def test_runs_answer_together_by_the_mean_of_their_probabilities(run, tmp_path, capsys):
+    def told(*runs):
+        assert sentiment.main(["predict", *map(str, runs), "정말 좋아요", "--format", "json"]) == 0
+        return json.loads(capsys.readouterr().out)["probabilities"]["긍정"]
+
+    other = tmp_path / "other"
+    arguments = [run.parent / "reviews.tsv", "--units", 3, "--embedding", 4, "--epochs", 1, "--seed", 7]
+    assert sentiment.main([*map(str, ["--dataset", *arguments, "--out", other])]) == 0
+    capsys.readouterr()
+    assert told(run) != told(other)
+    assert told(run, other, run) == pytest.approx((2 * told(run) + told(other)) / 3, abs=2e-6)
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    (other / "config.json").write_text(json.dumps({**config, "labels": ["a", "b"]}), encoding="utf-8")
+    assert sentiment.main(["predict", str(run), str(other), "좋아요"]) == 2
+    assert f"{other} has a, b." in capsys.readouterr().err
 
 
 def test_predict_refuses_input_that_is_not_utf_8(run, capsys, monkeypatch):
@@ -555,6 +581,95 @@ def test_ngrams_have_the_same_number_wherever_they_stand():
     of_two = np.asarray(HashedNGrams(2)(ids))
     assert of_two[1, 1] == of_two[0, 2], "6 and 7"
     assert of_two[1, 0] != of_two[0, 1], "nothing and 6, 5 and 6"
+
+
+# -- a linear classifier beside the network
+
+
+def test_ngrams_are_counted():
+    texts = [[5, 6, 5, 6, 7], [6], [], [9] * 40, [70_000, 5, 6]]
+    counts = linear.count(texts, 3).toarray()
+    numbers = {}
+    for row, text in zip(counts, texts, strict=True):
+        # at the first steps the runs are shorter
+        runs = [tuple(text[max(0, end - n) : end]) for n in (1, 2, 3) for end in range(1, len(text) + 1)]
+        assert sorted(row[row > 0]) == sorted(collections.Counter(runs).values())
+        numbers[tuple(text)] = {int(number) for number in np.flatnonzero(row)}
+    assert numbers[6,] < numbers[5, 6, 5, 6, 7]
+    assert len(numbers[5, 6, 5, 6, 7] & numbers[70_000, 5, 6]) == 3, "5, 6, and both"
+
+
+def counted():
+    """Counts of some n-grams in 30 texts, with 3 labels that they tell something of."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    counts = rng.poisson(np.where(rng.integers(0, 3, 40) == labels[:, None], 2, 0.5)).astype("float32")
+    wide = scipy.sparse.lil_matrix((30, linear.BUCKETS), dtype="float32")
+    wide[:, 1:41] = counts
+    return counts, wide.tocsr(), labels
+
+
+def test_ratios_are_those_of_naive_bayes():
+    _, wide, labels = counted()
+    for label in range(3):
+        bayes = MultinomialNB(alpha=linear.SMOOTHING).fit(wide > 0, labels == label)
+        unlikely, likely = bayes.feature_log_prob_
+        np.testing.assert_allclose(linear.ratios(wide, labels == label), likely - unlikely, atol=1e-9)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_one_regression_tells_each_label_from_the_others(number):
+    counts, wide, labels = counted()
+    labels = labels % number
+    weights, biases = linear.fitted(wide, labels, number)
+    logits = wide @ weights + biases
+    for label in range(number) if number > 2 else [1]:
+        ratio = linear.ratios(wide, labels == label)[1:41]
+        features = np.pad(counts * ratio, [(0, 0), (0, 1)], constant_values=1)  # the bias is penalised too
+        regression = LogisticRegression(C=linear.PENALTY, fit_intercept=False, solver="newton-cg", tol=1e-8)
+        regression.fit(features, labels == label)
+        np.testing.assert_allclose(logits[:, label], regression.decision_function(features), atol=0.05)
+    assert number > 2 or not logits[:, 0].any()
+
+
+def test_the_weights_of_two_classifiers_are_those_of_the_least_loss():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 400)
+    good = 4 * np.eye(3)[labels] + rng.normal(0, 2, (400, 3))
+    noise = rng.normal(0, 3, (400, 3))
+    first, second = linear.stacked([good, noise], labels)
+
+    def loss(a, b):
+        logits = a * good + b * noise
+        return np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(400), labels])
+
+    assert second < 0.05
+    for a, b in itertools.product((first - 0.02, first, first + 0.02), (second, second + 0.02)):
+        assert loss(first, second) <= loss(a, b) + 1e-9
+
+
+def test_the_network_answers_with_the_classifier_beside_it():
+    ids = [[*[2, 3, 4][: 1 + at % 3], 5 + at % 2] for at in range(40)]
+    part = reviews.Part([""] * 40, [(at + at // 7) % 2 for at in range(40)])
+    batches = Batches(
+        [len(row) for row in ids],
+        lambda batch: (pad([ids[at] for at in batch]), np.array(part.labels)[batch]),
+        (tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)),
+        16,
+    )
+    options = sentiment.train_parser().parse_args(["--units", "3", "--embedding", "4"])
+    beside = linear.Beside(ids, part.labels, 2, 2, None, (batches, part.labels))
+    model = network.network(9, 2, options)
+    logits = beside.logits(model)
+    inputs = pad(ids)
+    found = logits.predict(inputs, verbose=0)
+    first, second = linear.stacked(
+        [each.predict(inputs, verbose=0) for each in (model, beside.classifier)], np.array(part.labels)
+    )
+    np.testing.assert_allclose(found["both"], first * found["network"] + second * found["ngrams"], atol=1e-3)
+    np.testing.assert_allclose(beside.answering(model).predict(inputs, verbose=0), found["both"], atol=1e-6)
+    weights, biases = linear.fitted(linear.count(ids, 2), np.array(part.labels), 2)
+    np.testing.assert_allclose(found["ngrams"], linear.count(ids, 2) @ weights + biases, atol=1e-5)
 
 
 def test_labels_without_a_font_are_numbers_rather_than_boxes(tmp_path, monkeypatch):

@@ -153,11 +153,12 @@ def _short(value):
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def load_run(task, path, name="saved_model"):
-    """(config, saved model as a callable) of a finished run of that task.
+def is_run(path):
+    """Whether there is a run folder of this name."""
+    return os.path.isfile(os.path.join(path, CONFIG))  # False, too, for a text that is no path
 
-    name: of the folder with the model, where a run has several.
-    """
+
+def load_run(task, path, name="saved_model"):
     config = read_config(path, task)
     try:
         return config, keras_gates.load(Path(path) / name)

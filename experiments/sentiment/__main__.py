@@ -11,7 +11,7 @@ from experiments.common.batches import MOST_STEPS, runs_within
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, training_parser, whole
 from experiments.common.recurrent import POOLINGS
-from experiments.common.run_folder import check_labels, load_run
+from experiments.common.run_folder import check_labels, is_run, load_run
 from experiments.common.texts import input_lines
 from experiments.inspect.look import look
 from experiments.sentiment import TASK
@@ -30,13 +30,15 @@ def predict(parser, options):
 
     A blank line is answered by a blank line.
     """
-    config, model = load_run(TASK, options.run)
+    more = list(itertools.takewhile(is_run, options.text))
+    given = options.text[len(more) :]
+    config, model = ensemble([options.run, *more])
     write, header = FORMATS[options.format]
-    if options.text and not all(map(str.strip, options.text)):
+    if not all(map(str.strip, given)):
         raise InputError("The text is empty.")
     if header:
         print(header(config["labels"]))
-    texts = iter(options.text) if options.text else input_lines()
+    texts = iter(given) if given else input_lines()
     # someone who types wants each answer at once; a file is answered many lines at a time
     together = 1 if sys.stdin.isatty() else ANSWERED_TOGETHER
     while some := list(itertools.islice(texts, together)):
@@ -45,10 +47,23 @@ def predict(parser, options):
             print(write(config["labels"], next(answers)) if text.strip() else "", flush=together == 1)
 
 
+def ensemble(paths):
+    """The config of the first run, and a function from texts to the mean of all runs' probabilities."""
+    loaded = [load_run(TASK, path) for path in paths]
+    configs, models = zip(*loaded, strict=True)
+    for path, config in zip(paths, configs, strict=True):
+        if config["labels"] != configs[0]["labels"]:
+            raise InputError(
+                f"Runs that answer together need the same labels: {paths[0]} has "
+                f"{', '.join(configs[0]['labels'])}; {path} has {', '.join(config['labels'])}."
+            )
+    return configs[0], lambda texts: np.mean([model(texts).numpy() for model in models], axis=0)
+
+
 def probabilities_of(model, config, texts):
     """Yield the probabilities of the labels for each text, however long the texts are."""
     for run in runs_within([len(text) for text in texts], ANSWERED_TOGETHER, MOST_STEPS):
-        probabilities = model(texts[run]).numpy()
+        probabilities = model(texts[run])
         check_labels(config, probabilities.shape[-1])
         yield from probabilities
 
@@ -127,6 +142,13 @@ def train_parser():
         "this many",
     )
     task.add_argument(
+        "--beside-ngrams",
+        type=whole(1, 9),
+        metavar="N",
+        help="answer together with a linear classifier of the runs of 1, 2, … N words or characters (naive "
+        "Bayes features, Wang & Manning 2012); weighted by the validation part, and measured apart too",
+    )
+    task.add_argument(
         "--pool",
         choices=POOLINGS,
         default="mean",
@@ -149,14 +171,17 @@ def train_parser():
 
 def predict_parser():
     parser = Parser(
-        prog=f"python -m experiments.{TASK} predict", description="Print label and probability of texts."
+        prog=f"python -m experiments.{TASK} predict",
+        description="Print label and probability of texts. Several runs answer together, by the mean of "
+        "their probabilities.",
     )
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
     parser.add_argument(
         "text",
         nargs="*",
-        metavar="TEXT",
-        help="a text; without any, texts are read from standard input, one per line",
+        metavar="RUN|TEXT",
+        help="first any further runs, then a text; without any, texts are read from standard input, one per "
+        "line",
     )
     parser.add_argument(
         "--format",

@@ -9,7 +9,7 @@ import tensorflow as tf
 from experiments.common import tables, training, words
 from experiments.common.batches import Batches, pad
 from experiments.common.metrics import classification
-from experiments.sentiment import data
+from experiments.sentiment import data, linear
 from experiments.sentiment.network import network, serving
 
 EVALUATION_BATCH = 256
@@ -40,12 +40,14 @@ def prepare(options, given):
             (corpus.test, options.serving_length, EVALUATION_BATCH),  # as the saved model reads them
         )
     )
+    beside = _beside(options, corpus, vectorizer, validation)
+    answering = beside.answering if beside else lambda model: model
     return training.Problem(
         train=train,
         validation=validation,
         model=network(vectorizer.vocabulary_size(), len(corpus.names), options),
-        serving=lambda model: serving(model, vectorizer, options.serving_length),
-        test=lambda model: measure(model, test, corpus),
+        serving=lambda model: serving(answering(model), vectorizer, options.serving_length),
+        test=lambda model: _test(model, beside, test, corpus),
         labels=corpus.names,
         facts={
             "data": corpus.fingerprint(),
@@ -61,6 +63,33 @@ def prepare(options, given):
         use="predict RUN < texts.txt",
         main_measure=training.ACCURACY,
     )
+
+
+def _beside(options, corpus, vectorizer, validation):
+    """The linear classifier that answers beside the network, if there is one."""
+    if options.beside_ngrams is None:
+        return None
+    ids = words.numbers(vectorizer, corpus.train.texts, options.serving_length)
+    return linear.Beside(
+        ids,
+        corpus.train.labels,
+        len(corpus.names),
+        options.beside_ngrams,
+        options.class_weights,
+        (validation, corpus.validation.labels),
+    )
+
+
+def _test(model, beside, batches, corpus):
+    """`measure` of what answers, and the accuracy of both parts if there is a classifier beside."""
+    if beside is None:
+        return measure(model.predict(linear.ids_of(batches), verbose=0), batches, corpus)
+    logits = beside.logits(model).predict(linear.ids_of(batches), verbose=0)
+    measures, confusion = measure(logits.pop("both"), batches, corpus)
+    labels = np.asarray(corpus.test.labels)[batches.order]
+    for name, part in logits.items():
+        measures[f"test_accuracy_of_{name}"] = float(np.mean(part.argmax(axis=-1) == labels))
+    return measures, confusion
 
 
 def suit(options, given, corpus):
@@ -100,9 +129,11 @@ def batches_of(part, vectorizer, longest, batch_size, seed, weights=None):
     return Batches([len(row) for row in ids], collate, signature, batch_size, seed)
 
 
-def measure(model, batches, corpus):
-    """The measures of the test part with those of the most frequent label, and the confusion matrix."""
-    logits = model.predict(batches.once().map(lambda ids, *_: ids), verbose=0)
+def measure(logits, batches, corpus):
+    """The measures of the test part with those of the most frequent label, and the confusion matrix.
+
+    logits: the network's answers, in the order of the batches.
+    """
     labels = np.asarray(corpus.test.labels)[batches.order]
     loss = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     predicted = logits.argmax(axis=-1)
