@@ -34,7 +34,7 @@ def save_run(path, model, **config):
 
 def options(**of_task):
     common = {"cell": "lstm", "units": 4, "layers": 1, "dropout": 0.0, "embedding": 3, "bidirectional": False}
-    return SimpleNamespace(**{**common, "pool": "mean", "ngrams": 1, **of_task})
+    return SimpleNamespace(**{**common, "pool": "mean", "ngrams": 1, "word_dropout": 0.2, **of_task})
 
 
 @pytest.fixture(scope="module")

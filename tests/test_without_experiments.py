@@ -44,7 +44,9 @@ def options(**others):
 def classifier(pool, bidirectional):
     vectorizer = words.vectorizer(TEXTS, 20)
     model = sentiment.network(
-        vectorizer.vocabulary_size(), 2, options(pool=pool, bidirectional=bidirectional, ngrams=2)
+        vectorizer.vocabulary_size(),
+        2,
+        options(pool=pool, bidirectional=bidirectional, ngrams=2, word_dropout=0.1),
     )
     return sentiment.serving(model, vectorizer)
 

@@ -159,6 +159,10 @@ def is_run(path):
 
 
 def load_run(task, path, name="saved_model"):
+    """(config, saved model as a callable) of a finished run of that task.
+
+    name: of the folder with the model, where a run has several.
+    """
     config = read_config(path, task)
     try:
         return config, keras_gates.load(Path(path) / name)

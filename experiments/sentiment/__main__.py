@@ -9,7 +9,7 @@ import numpy as np
 from experiments.common import tables, training, words
 from experiments.common.batches import MOST_STEPS, runs_within
 from experiments.common.errors import InputError
-from experiments.common.options import Parser, command_line, training_parser, whole
+from experiments.common.options import Parser, command_line, share, training_parser, whole
 from experiments.common.recurrent import POOLINGS
 from experiments.common.run_folder import check_labels, is_run, load_run
 from experiments.common.texts import input_lines
@@ -153,6 +153,12 @@ def train_parser():
         choices=POOLINGS,
         default="mean",
         help="how the outputs of all steps become one vector: mean, maximum, attention, or the last output",
+    )
+    task.add_argument(
+        "--word-dropout",
+        type=share,
+        default=0.0,
+        help="share of words or characters whose vector is dropped in training",
     )
     task.add_argument(
         "--max-length",

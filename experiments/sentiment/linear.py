@@ -21,7 +21,7 @@ from experiments.common.batches import pad, runs_within
 from experiments.sentiment import TASK
 from keras_gates.layers.text import HashedNGrams
 
-BUCKETS = 2**20  # of the hash, which all n-grams share
+BUCKETS = 2**21  # of the hash, which all n-grams share
 PENALTY = 0.1  # C of the regression: the inverse of how strong the penalty of its weights is
 SMOOTHING = 1  # texts that each n-gram is taken to be in, for each label, beside those it is in
 TOGETHER = 1024  # texts

@@ -21,6 +21,9 @@ def network(vocabulary, labels, options):
         of_ngrams = _vectors(BUCKETS, options.embedding, "ngram_embedding")
         hashed = [HashedNGrams(n, BUCKETS, name=f"ngrams_{n}")(ids) for n in range(2, options.ngrams + 1)]
         features = keras.layers.Add(name="with_ngrams")([features, *map(of_ngrams, hashed)])
+    if options.word_dropout:
+        # whole vectors, so that the network learns to do without any word
+        features = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1))(features)
     features = recurrent_pool(features, options)
     logits = keras.layers.Dense(labels, name="logits")(keras.layers.Dropout(options.dropout)(features))
     return keras.Model(ids, logits, name=TASK)
