@@ -10,6 +10,7 @@ import pytest
 
 import keras_gates
 from experiments.common import python_source, words
+from experiments.common.cells import cell_name
 from experiments.common.errors import InputError
 from experiments.gradients import __main__ as gradients
 from experiments.gradients import data, reach
@@ -53,15 +54,19 @@ def tagger(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reviewer(tmp_path_factory):
+    return save_reviewer(tmp_path_factory.mktemp("runs") / "reviewer", "lstm")
+
+
+def save_reviewer(path, cell):
     keras.utils.set_random_seed(0)
     vectorizer = words.vectorizer(TEXTS, 20)
-    network = sentiment.network(vectorizer.vocabulary_size(), 2, options())
+    network = sentiment.network(vectorizer.vocabulary_size(), 2, options(cell=cell))
     return save_run(
-        tmp_path_factory.mktemp("runs") / "reviewer",
+        path,
         sentiment.serving(network, vectorizer),
         task="sentiment",
         labels=("negative", "positive"),
-        options={"cell": "lstm"},
+        options={"cell": cell},
     )
 
 
@@ -130,6 +135,31 @@ def test_an_inspection_says_what_is_wrong(tagger, arguments, sentence, capsys):
     assert inspect.main([str(tagger) if word == "RUN" else word for word in arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert [path.name for path in tagger.iterdir() if path.is_dir()] == []
+
+
+OWN_CELL = """
+from keras_gates.cells import GatedCell
+
+class Average(GatedCell):
+    gates, states, remember = ("f",), ("h",), "f"
+
+    def step(self, x, states, recur):
+        f = self.recurrent_activation(x + recur(states[0]))
+        return (f * states[0] + (1 - f) * 0.5,), {"f": f}
+"""
+
+
+def test_a_cell_in_a_file_is_run_only_if_it_is_named_beside_its_run(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own.py").write_text(OWN_CELL)
+    cell = f"{tmp_path / 'own.py'}:Average"
+    known = keras_gates.cell_classes()
+    monkeypatch.setattr("keras_gates.cells.base._CELLS", dict(known))
+    run = save_reviewer(tmp_path / "run", cell_name(cell))
+    monkeypatch.setattr("keras_gates.cells.base._CELLS", known)  # as in another process
+    assert inspect.main([str(run), *TEXTS]) == 2
+    assert capsys.readouterr().err.endswith(f"which would be run: give --cell {cell} too.\n")
+    assert inspect.main([str(run), *TEXTS, "--cell", cell]) == 0
+    assert "f" in [row[1] for row in csv.reader((run / "inspection" / "gates.csv").open(encoding="utf-8"))]
 
 
 # ---------------------------------------------------------------------------------------------- gradients

@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import re
+import runpy
 import socket
 import struct
 import subprocess
@@ -411,6 +412,13 @@ def test_only_pages_of_allowed_sites_are_answered(server, headers, status):
             connection.sendall(request.replace(b"\r\n", b"\r\n" + lines, 1))
             told = int(connection.recv(100).split()[1])
         assert told == (allowed if status == 200 else status)
+
+
+def test_without_a_web_server_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "experiments.serve.__main__")
+    with pytest.raises(SystemExit, match=r"pip install keras_gates\[serve\]"):
+        runpy.run_module("experiments.serve", run_name="__main__")
 
 
 @pytest.mark.parametrize("option", ["--allow-host=a b", "--allow-host=a:80", "--allow-origin=pages.example"])

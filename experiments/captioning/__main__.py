@@ -10,7 +10,15 @@ from experiments.captioning.captioner import Captioner
 from experiments.captioning.problem import EXAMPLES, prepare
 from experiments.common import pictures, training
 from experiments.common.errors import InputError
-from experiments.common.options import Parser, command_line, positive, share, training_parser, whole
+from experiments.common.options import (
+    Parser,
+    add_cell_of_run,
+    command_line,
+    positive,
+    share,
+    training_parser,
+    whole,
+)
 from experiments.common.run_folder import load_network, read_config
 from experiments.inspect.look import look
 from keras_gates._files import written_whole
@@ -123,6 +131,7 @@ def train_parser():
 def predict_parser():
     parser = Parser(prog=f"python -m experiments.{TASK} predict", description="Caption pictures.")
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    add_cell_of_run(parser)
     parser.add_argument("image", metavar="IMAGE", nargs="+", help="a file that holds a picture")
     parser.add_argument("--beam", type=whole(1), help="width of the beam search; by default that of the run")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how captions are printed")

@@ -154,6 +154,13 @@ def training_parser(task, description, epilog=None, both_ways=True, examples="ex
     return parser
 
 
+def add_cell_of_run(parser):
+    """Add the option that names the cell of a run: its file is run, so `load_network` knows the class."""
+    parser.add_argument(
+        "--cell", type=cell_name, metavar="FILE.py:CLASS", help="the run's cell, if it is a class of your own"
+    )
+
+
 def command_of(parser, options):
     """The command line that gives these options, without those that are defaults or say where the run is."""
     words = [

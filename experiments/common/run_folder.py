@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 import keras_gates
+from experiments.common.cells import is_in_file
 from experiments.common.errors import InputError, reason_of, sentence_of
 from keras_gates._files import written_whole
 
@@ -172,8 +173,19 @@ def load_run(task, path, name="saved_model"):
         raise InputError(f"{path} holds no model that can be loaded: {reason_of(error)}.") from error
 
 
+def check_cell_is_known(config):
+    """Raise `InputError` if a run's cell is in a file that this command line does not name.
+
+    Whoever wrote config.json must not decide what is run here.
+    """
+    cell = config["options"]["cell"]
+    if is_in_file(cell) and cell not in keras_gates.cell_classes():
+        raise InputError(f"The run's cell is a class in a file, which would be run: give --cell {cell} too.")
+
+
 def load_network(path):
     """The model.keras of a finished run."""
+    check_cell_is_known(read_config(path))
     path = Path(path) / "model.keras"
     if not path.is_file():
         raise InputError(f"{path.parent} is not a finished run: it has no {path.name}.")

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import keras
 
-import keras_gates
 from experiments.common import results
 from experiments.common.batches import Batches
 from experiments.common.budget import units_within
@@ -27,7 +26,14 @@ from experiments.common.fitting import (
     is_done,
 )
 from experiments.common.options import command_of, parse_again
-from experiments.common.run_folder import CHECKPOINT, CONFIG, RunFolder, free_path, read_config
+from experiments.common.run_folder import (
+    CHECKPOINT,
+    CONFIG,
+    RunFolder,
+    check_cell_is_known,
+    free_path,
+    read_config,
+)
 
 
 class MainMeasure(NamedTuple):
@@ -161,14 +167,8 @@ def _cell_again(given):
 
 
 def _options_again(parser, config, changed, folder):
-    """The options of a run, some of them changed.
-
-    A cell in a file is run only if this command line names it: whoever wrote config.json must not decide
-    what is run here.
-    """
-    cell = config["options"].get("cell")
-    if isinstance(cell, str) and is_in_file(cell) and cell not in keras_gates.cell_classes():
-        raise InputError(f"The run's cell is a class in a file, which would be run: give --cell {cell} too.")
+    """The options of a run, some of them changed."""
+    check_cell_is_known(config)
     again = parse_again(parser, config["options"], folder / CONFIG)
     vars(again).update(changed)
     return again

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from experiments.common.errors import InputError
-from experiments.common.options import Parser, command_line
+from experiments.common.options import Parser, add_cell_of_run, command_line
 from experiments.common.reading import takes_paths
 from experiments.common.run_folder import free_path, read_config
 from experiments.common.texts import text_of
@@ -35,6 +35,7 @@ def main(arguments=None):
     parser.add_argument(
         "--out", metavar="FOLDER", help="what to write; by default the next free RUN/inspection"
     )
+    add_cell_of_run(parser)
     return command_line({"inspect": (parser, inspect)}, arguments)
 
 

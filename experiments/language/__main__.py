@@ -10,6 +10,7 @@ from experiments.common import training
 from experiments.common.errors import InputError
 from experiments.common.options import (
     Parser,
+    add_cell_of_run,
     command_line,
     looked_up,
     positive,
@@ -158,6 +159,7 @@ def train_parser(preset):
 def write_parser():
     parser = Parser(prog=f"python -m experiments.{TASK} write", description="Let a trained model write.")
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    add_cell_of_run(parser)
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", default="\n", help="how the text begins")
     parser.add_argument("--length", type=whole(1), default=500, help="tokens to write")
     parser.add_argument(

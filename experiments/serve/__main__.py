@@ -3,10 +3,13 @@
 import socket
 import sys
 
-import uvicorn
+try:
+    import uvicorn
+except ImportError as error:
+    sys.exit(f"python -m experiments.serve needs a web server: pip install keras_gates[serve] ({error}).")
 
 from experiments.common.errors import InputError
-from experiments.common.options import Parser, command_line, whole
+from experiments.common.options import Parser, add_cell_of_run, command_line, whole
 from experiments.serve import access
 from experiments.serve.application import application, service_of
 from experiments.serve.limits import END_SECONDS, MOST_BYTES, MOST_HEADER_BYTES
@@ -59,6 +62,7 @@ def main(arguments=None):
     parser.add_argument(
         "model", metavar="RUN", help="run folder, or SavedModel that keras_gates.export wrote"
     )
+    add_cell_of_run(parser)
     parser.add_argument(
         "--host",
         default="127.0.0.1",

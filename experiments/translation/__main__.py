@@ -7,7 +7,15 @@ from pathlib import Path
 
 from experiments.common import training
 from experiments.common.errors import InputError
-from experiments.common.options import Parser, command_line, looked_up, not_negative, training_parser, whole
+from experiments.common.options import (
+    Parser,
+    add_cell_of_run,
+    command_line,
+    looked_up,
+    not_negative,
+    training_parser,
+    whole,
+)
 from experiments.common.run_folder import load_network, read_config
 from experiments.common.texts import input_lines
 from experiments.inspect.look import look
@@ -146,6 +154,7 @@ def train_parser(dataset="cmudict", preset=None):
 def predict_parser():
     parser = Parser(prog=f"python -m experiments.{TASK} predict", description="Translate texts.")
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    add_cell_of_run(parser)
     parser.add_argument(
         "text",
         nargs="*",
