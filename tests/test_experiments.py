@@ -1,5 +1,6 @@
 """The sentiment script from the outside, and the data it learns from."""
 
+import contextlib
 import csv
 import json
 import os
@@ -19,6 +20,7 @@ import tensorflow as tf
 
 from experiments.common import recurrent, words
 from experiments.common.batches import Batches, pad
+from experiments.common.fitting import Keeper
 from experiments.common.metrics import classification
 from experiments.common.splits import position, split
 from experiments.report import __main__ as report
@@ -75,7 +77,7 @@ def start(*arguments, module="experiments.sentiment", **options):
 
 def call(*arguments, stdin="", **options):
     process = start(*arguments, **options)
-    stdout, stderr = process.communicate(stdin, timeout=300)
+    stdout, stderr = process.communicate(stdin)
     return process.returncode, stdout, stderr
 
 
@@ -168,7 +170,7 @@ def stopped_at(line, stop, *arguments):
     while not process.stdout.readline().startswith(line):
         assert process.poll() is None
     process.send_signal(stop)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate()
     return process.returncode, stderr
 
 
@@ -199,9 +201,27 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_last_bit(run, table
 
 def test_interrupted_before_the_first_epoch_keeps_nothing(table, tmp_path):
     out = tmp_path / "cut"
-    code, stderr = stopped_at("Epoch 1", signal.SIGINT, "--dataset", table, *TINY, "--out", out)
+    long = ["--batch-size", "1"]  # an epoch that does not end before the signal comes
+    code, stderr = stopped_at("Epoch 1", signal.SIGINT, "--dataset", table, *TINY, *long, "--out", out)
     assert code == 130
     assert "nothing is kept" in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("swallow", ["nothing follows", "another error follows"])
+def test_a_stop_that_a_library_swallows_ends_the_run(swallow, table, tmp_path, monkeypatch, capsys):
+    """As Keras does, which catches every exception in places while it traces."""
+
+    def swallowing(keeper, epoch, logs=None):
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        if swallow == "another error follows":
+            raise ValueError("The structures differ.")
+
+    monkeypatch.setattr(Keeper, "on_epoch_begin", swallowing)
+    out = tmp_path / "cut"
+    assert sentiment.main(["--dataset", str(table), *TINY, "--limit", "40", "--out", str(out)]) == 143
+    assert "nothing is kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

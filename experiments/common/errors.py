@@ -8,10 +8,6 @@ class InputError(ValueError):
     """The user's input cannot be used; the message is one sentence that says which and why."""
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM was received: the command ends as after Ctrl-C, with another exit code."""
-
-
 def sentence_of(error):
     """The message of an `OSError` as a sentence: one of the system has a reason and perhaps a path."""
     if error.strerror is None:

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.common.errors import DIVERGED, InputError, reason_of
+from experiments.common.stopping import raise_if_stopped, stop_instead_of_errors
 
 SCORE = "val_score"  # of an epoch, in the history
 
@@ -58,16 +59,17 @@ def fit(problem, options, folder):
     keeper = Keeper(problem.model, folder, options, problem.score)
     done = len(keeper.history)
     if not keeper.is_done():
-        problem.model.fit(
-            problem.train.endless(first_epoch=done),
-            steps_per_epoch=len(problem.train),
-            validation_data=problem.validation.once(),
-            initial_epoch=done,
-            epochs=options.epochs,
-            callbacks=[keeper, *problem.callbacks],
-            shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
+        with stop_instead_of_errors():
+            problem.model.fit(
+                problem.train.endless(first_epoch=done),
+                steps_per_epoch=len(problem.train),
+                validation_data=problem.validation.once(),
+                initial_epoch=done,
+                epochs=options.epochs,
+                callbacks=[keeper, *problem.callbacks],
+                shuffle=False,
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
     keeper.restore_best()
     return keeper.history
 
@@ -139,6 +141,15 @@ class Keeper(keras.callbacks.Callback):
     def restore_best(self):
         for variable, value in zip(self.network.variables, self.best, strict=True):
             variable.assign(value)
+
+    def on_train_begin(self, logs=None):
+        raise_if_stopped()
+
+    def on_train_batch_end(self, batch, logs=None):
+        raise_if_stopped()
+
+    def on_test_batch_end(self, batch, logs=None):
+        raise_if_stopped()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.perf_counter()

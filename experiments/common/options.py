@@ -1,14 +1,13 @@
 """The command line of every task: its common options, types that check values, errors in one sentence."""
 
 import argparse
-import contextlib
 import os
 import shlex
-import signal
 import sys
 
 from experiments.common.cells import cell_name
-from experiments.common.errors import InputError, Terminated, sentence_of
+from experiments.common.errors import InputError, sentence_of
+from experiments.common.stopping import Terminated, signals_raised
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; the latter two as after SIGINT and SIGTERM
 
@@ -226,7 +225,7 @@ def command_line(commands, arguments=None):
     name = arguments.pop(0) if arguments and arguments[0] in commands else next(iter(commands))
     parser, action = commands[name]
     try:
-        with _sigterm_raised():
+        with signals_raised():
             action(parser, parser.parse_args(arguments))
             sys.stdout.flush()
     except BrokenPipeError:
@@ -242,17 +241,3 @@ def command_line(commands, arguments=None):
         print(f"\n{parser.prog}: stopped. {stop}".rstrip(), file=sys.stderr)
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return 0
-
-
-@contextlib.contextmanager
-def _sigterm_raised():
-    """Within the context, SIGTERM raises `Terminated`, as SIGINT raises `KeyboardInterrupt`."""
-
-    def stop(signum, frame):
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
