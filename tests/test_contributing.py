@@ -15,6 +15,7 @@ EXAMPLES = {
         "tests/oracles.py",
         "tests/laws.py",
         "README.md",
+        "docs/cells.md",
     ),
     "Add a kernel": (
         "min_?gru",

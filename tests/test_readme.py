@@ -95,6 +95,14 @@ def test_every_command_of_the_pages_is_understood(tmp_path, monkeypatch, capsys)
     assert not refused
 
 
+def test_the_readme_and_the_page_have_the_same_cells():
+    readme, page = (
+        (ROOT / name).read_text(encoding="utf-8").partition("| short name |")[2].partition("\n\n")[0]
+        for name in ("README.md", "docs/cells.md")
+    )
+    assert page and page == readme
+
+
 def test_every_link_of_the_pages_leads_to_a_file():
     for page in [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]:
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
