@@ -147,7 +147,7 @@ def test_a_pen_draws_in_the_units_of_the_data_and_lies_still_behind_the_text():
     pen = Pen(mixture, UNIT, ends=True)
     drawn = np.asarray(pen.draw(outputs, noise))
     plain = np.asarray(mixture.draw(parameters, noise))
-    np.testing.assert_array_equal(drawn[1::2], 0)
+    np.testing.assert_array_equal(drawn[1::2], [[0, 0, 1]] * 2)
     np.testing.assert_allclose(drawn[::2], plain[::2] * [UNIT, UNIT, 1], rtol=1e-6)
     # of densities in other units: p(y) = p(y / u) / u²
     expected = np.where(ended[:, 0] == 1, 0, mixture.log_prob(parameters, plain) - 2 * np.log(UNIT))
@@ -219,15 +219,20 @@ def _outline(character):
     return [list(stroke) for stroke in fonts.strokes_for_text(character)]
 
 
+def test_without_the_package_of_the_fonts_one_sentence_names_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "HersheyFonts", None)
+    assert_refused(capsys, ["--limit", "2"], "needs the package Hershey-Fonts")
+
+
 def test_texts_are_the_same_again_and_no_word_is_in_two_parts(corpus):
-    again = data.read(options("--limit", "24"))
+    again = data.read(options("--limit", "24", "--seed", "1"))
     assert again.fingerprint() == corpus.fingerprint()
     words = hershey.words_by_part()
     assert not set(words["train"]) & set(words["test"])
     for name, part in corpus.parts().items():
         said = {word.lower() for writing in part for word in writing.text.split()}
         assert said <= set(words[name])
-    assert data.read(options("--limit", "24", "--seed", "1")).fingerprint() != corpus.fingerprint()
+    assert corpus.fingerprint() != hershey.read("futural", limit=24).fingerprint()
 
 
 def drawings(count, seed=0, dtype="int16"):

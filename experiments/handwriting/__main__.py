@@ -64,7 +64,7 @@ def recognise(parser, options):
 def _data_of(config):
     """The drawings on which a run was trained."""
     try:
-        wanted = {name: config["options"][name] for name in ("dataset", "fonts", "seed", "limit")}
+        wanted = {name: config["options"][name] for name in ("dataset", "fonts", "limit")}
     except KeyError as error:
         raise InputError(f"The config.json of the run is damaged: it has no option {error}.") from error
     return data.read(argparse.Namespace(**wanted))

@@ -70,8 +70,8 @@ class Network:
             standardize=None, split="character", vocabulary=list(self.names[2:]), name="characters"
         )
         parameters, seen = self._mixture(scaled, ops.cast(numbers(text), "int32"))
-        is_at_end = ops.cast(ops.equal(ops.argmax(seen, axis=-1, keepdims=True), END), "float32")
-        outputs = keras.layers.Concatenate(name="outputs")([parameters, is_at_end])
+        is_behind = ops.cast(ops.equal(ops.argmax(seen, axis=-1, keepdims=True), END), "float32")
+        outputs = keras.layers.Concatenate(name="outputs")([parameters, is_behind * strokes[..., 2:]])
         return keras.Model({"text": text, "strokes": strokes}, outputs, name=TASK)
 
     def _mixture(self, strokes, text=None):
@@ -102,11 +102,14 @@ def _one_hot(numbers, size):
 class Pen:
     """A head, as in `keras_gates.writing.heads`, that draws movements in the units of the data.
 
-    It lies still, with movements of exactly zero, once the window stands behind the text (Graves 2013, §5.3).
+    It lies still, lifted and with movements of exactly zero, once the window stands behind the text and the
+    line is finished. (In Graves 2013, §5.3, the line is cut off. Here the window often moves on while the pen
+    still draws a letter.)
 
     mixture: of standardised strokes.
     unit: the standard deviation of the offsets.
-    ends: whether the outputs end with 1 where the window stands behind the text, and 0 elsewhere.
+    ends: whether the outputs end with 1 where the window stands behind the text and the pen is lifted, and 0
+        elsewhere.
     """
 
     mixture: Mixture
@@ -137,4 +140,5 @@ class Pen:
         return ops.convert_to_tensor([self.unit, self.unit, 1.0], "float32")
 
     def _moved(self, outputs, value):
-        return value * self._scale() * self._goes_on(outputs)
+        lies_still = ops.concatenate([ops.zeros_like(value[..., :2]), ops.ones_like(value[..., 2:])], axis=-1)
+        return ops.where(self._goes_on(outputs) > 0, value * self._scale(), lies_still)

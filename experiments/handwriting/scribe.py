@@ -88,7 +88,7 @@ class Scribe:
         style: a `Writing` that the network hears first, as if it had written it itself, and the text of it.
         """
         said = style.text if style and self.hears_text else ""
-        whole = [f"{said} {text}".lstrip() for text in texts]
+        whole = [f"{said} {text}" if said else text for text in texts]
         if self.hears_text:
             heard = {"context": {"text": whole}}
             length = length or round(AMPLE * self.points * (max(map(len, texts)) + 2))
@@ -115,7 +115,7 @@ class Scribe:
 
     def _written(self, text, strokes, walk, skipped):
         """What was drawn up to the end of the text, behind which the pen lies still."""
-        still = np.flatnonzero(~strokes.any(axis=1)) if self.hears_text else []
+        still = np.flatnonzero(~strokes[:, :2].any(axis=1)) if self.hears_text else []
         end = still[0] if len(still) else len(strokes)
         drawn = np.concatenate([[START], strokes[:end]])
         drawn[-1, 2] = 1

@@ -15,7 +15,7 @@ def read(options):
     """
     dataset = options.dataset
     if dataset == HERSHEY:
-        corpus = hershey.read(options.fonts, options.seed, options.limit)
+        corpus = hershey.read(options.fonts, options.limit)
     elif Path(dataset).is_dir():
         corpus = iam.read(dataset)
     elif dataset.endswith(".npz") and Path(dataset).is_file():

