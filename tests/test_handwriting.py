@@ -380,6 +380,9 @@ def test_a_run_writes_in_a_style(run, scribe, tmp_path, capsys):
     assert found.text == "on"
     np.testing.assert_allclose(found.strokes, expected.strokes, atol=1e-3)
     assert expected.walk.shape == (len(expected.strokes) - 1, 3)
+    # from the first point of its own on, not from the last of the style
+    np.testing.assert_array_equal(expected.strokes[0, :2], 0)
+    assert len(expected.strokes) <= 12
     other = scribe.write(["on"], 5, length=12, style=found)[0]
     assert other.strokes.shape != expected.strokes.shape or not np.allclose(other.strokes, expected.strokes)
 

@@ -109,16 +109,22 @@ class Scribe:
         walks = next(iter(written.alignments.values()), [None] * len(texts))
         skipped = len(said) + 1 if said else 0
         return [
-            self._written(text, strokes, walk, skipped)
+            self._written(text, strokes, walk if walk is None else walk[:, skipped:], style is not None)
             for text, strokes, walk in zip(texts, written.tokens, walks, strict=True)
         ]
 
-    def _written(self, text, strokes, walk, skipped):
-        """What was drawn up to the end of the text, behind which the pen lies still."""
+    def _written(self, text, strokes, walk, follows):
+        """What was drawn up to the end of the text, behind which the pen lies still.
+
+        follows: whether it follows strokes that were given; then its first point is the origin.
+        """
         still = np.flatnonzero(~strokes[:, :2].any(axis=1)) if self.hears_text else []
         end = still[0] if len(still) else len(strokes)
-        drawn = np.concatenate([[START], strokes[:end]])
+        if follows:
+            drawn = np.concatenate([strokes[:1] * (0, 0, 1), strokes[1:end]])
+        else:
+            drawn = np.concatenate([[START], strokes[:end]])
         drawn[-1, 2] = 1
         if walk is not None:
-            walk = walk[:end, skipped : skipped + len(text) + 1]
+            walk = walk[end - len(drawn) + 1 : end, : len(text) + 1]
         return Written(text if self.hears_text else "", drawn, walk, bool(len(still)))
