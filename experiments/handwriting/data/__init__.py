@@ -28,4 +28,6 @@ def read(options):
     for name, part in corpus.parts().items():
         if not part:
             raise InputError(f"{dataset} is too small: its {name} part has no drawing.")
+    if not corpus.unit:
+        raise InputError(f"{dataset} shows nothing: the pen never moves in its training part.")
     return corpus

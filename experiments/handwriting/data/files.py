@@ -11,6 +11,7 @@ from experiments.common.splits import split
 from experiments.handwriting.data.strokes import Corpus, Writing
 
 NAMES = {"train": "train", "validation": "valid", "test": "test"}
+FARTHEST = 1e9  # that a pen may move
 # What a pickled array of arrays calls, under the names that versions of NumPy have for it. A pickle could
 # call anything else too: that is refused.
 _EMPTY_ARRAY = np.empty(0).__reduce__()[0]
@@ -86,8 +87,8 @@ def _writings(arrays):
         if array.dtype.kind != "f":
             strokes[:, :2] += rng.uniform(-0.5, 0.5, (len(strokes), 2))
         strokes[:1, :2] = 0
-        if not np.isfinite(strokes).all():
-            raise ValueError("a drawing has points that are not finite")
+        if not (np.abs(strokes) < FARTHEST).all():
+            raise ValueError(f"a drawing has movements that are not finite, or {FARTHEST:.0g} or more")
         if len(strokes) > 1:
             writings.append(Writing("", strokes.astype("float32")))
     if not writings:
