@@ -7,18 +7,16 @@ import sys
 import numpy as np
 
 from experiments.common import tables, training, words
-from experiments.common.batches import MOST_STEPS, runs_within
+from experiments.common.answers import TOGETHER, probabilities_of
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, share, training_parser, whole
 from experiments.common.recurrent import POOLINGS
-from experiments.common.run_folder import check_labels, is_run, load_run
+from experiments.common.run_folder import is_run, load_run
 from experiments.common.texts import input_lines
 from experiments.inspect.look import look
 from experiments.sentiment import TASK
 from experiments.sentiment.network import LONGEST
 from experiments.sentiment.problem import prepare
-
-ANSWERED_TOGETHER = 256  # lines of a file
 
 
 def train(parser, options):
@@ -40,7 +38,7 @@ def predict(parser, options):
         print(header(config["labels"]))
     texts = iter(given) if given else input_lines()
     # someone who types wants each answer at once; a file is answered many lines at a time
-    together = 1 if sys.stdin.isatty() else ANSWERED_TOGETHER
+    together = 1 if sys.stdin.isatty() else TOGETHER
     while some := list(itertools.islice(texts, together)):
         answers = probabilities_of(model, config, [text for text in some if text.strip()])
         for text in some:
@@ -58,14 +56,6 @@ def ensemble(paths):
                 f"{', '.join(configs[0]['labels'])}; {path} has {', '.join(config['labels'])}."
             )
     return configs[0], lambda texts: np.mean([model(texts).numpy() for model in models], axis=0)
-
-
-def probabilities_of(model, config, texts):
-    """Yield the probabilities of the labels for each text, however long the texts are."""
-    for run in runs_within([len(text) for text in texts], ANSWERED_TOGETHER, MOST_STEPS):
-        probabilities = model(texts[run])
-        check_labels(config, probabilities.shape[-1])
-        yield from probabilities
 
 
 def as_text(labels, row):
