@@ -20,6 +20,7 @@ pytest.importorskip("optuna", reason="needs keras_gates[sweep]")
 import keras_gates
 from experiments.compare import __main__ as compare
 from experiments.compare import study as studies
+from experiments.compare import worker
 from experiments.compare.intervals import holm, mean_of, paired_p, ranks
 from experiments.compare.plan import Trial, trials
 from experiments.compare.study import by_trial, enqueue_missing, finished, open_study
@@ -121,6 +122,24 @@ def test_the_queue_holds_what_is_missing_once(tmp_path):
     kept = by_trial(study)
     assert [len(kept[trial]) for trial in plan] == [1, 2]
     assert finished(kept[plan[0]]).value == 1.0 and finished(kept[plan[1]]) is None
+
+
+def test_a_trial_that_two_drivers_put_into_the_queue_is_trained_once(tmp_path, monkeypatch):
+    study = open_study(f"sqlite:///{tmp_path / 'study.db'}", heartbeat=9)
+    trial = Trial("a", "lstm", 0, "")
+    for _ in range(2):
+        study.enqueue_trial({}, user_attrs=trial._asdict())
+    told = []
+
+    def trained(trial, folder, lock):
+        told.append(trial)
+        return {"value": 3.0}
+
+    monkeypatch.setattr(worker, "trained", trained)
+    for _ in range(2):
+        worker.take(study, tmp_path)
+    assert told == [trial]
+    assert [(each.state.name, each.value) for each in study.get_trials()] == [("COMPLETE", 3.0)] * 2
 
 
 # -- whole comparisons, in processes

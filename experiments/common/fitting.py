@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from experiments.common.devices import build_for_fit, loss_of_whole_batch, optimizer_of_whole_batch
 from experiments.common.errors import DIVERGED, InputError, reason_of
 from experiments.common.stopping import raise_if_stopped, stop_instead_of_errors
 
@@ -41,8 +42,8 @@ def compile_model(model, options, steps, optimizer=adam, loss=None, metrics=None
     if options.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(
-        optimizer=optimizer(rate, options),
-        loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        optimizer=optimizer_of_whole_batch(optimizer(rate, options)),
+        loss=loss_of_whole_batch(loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
         weighted_metrics=list(metrics),
         # XLA would compile every new length of a batch, which takes longer than it saves
         jit_compile=False,
@@ -59,6 +60,7 @@ def fit(problem, options, folder):
     keeper = Keeper(problem.model, folder, options, problem.score)
     done = len(keeper.history)
     if not keeper.is_done():
+        build_for_fit(problem.model, next(iter(problem.validation.once())))
         with stop_instead_of_errors():
             problem.model.fit(
                 problem.train.endless(first_epoch=done),

@@ -131,6 +131,13 @@ def training_parser(task, description, epilog=None, both_ways=True, examples="ex
         default=0,
         help="random seed; the same seed gives the same result on the same machine",
     )
+    fit.add_argument(
+        "--devices",
+        type=whole(1),
+        default=1,
+        help="train on so many devices, each with a part of every batch: GPUs if there are any, else parts "
+        "of the CPU",
+    )
     run = parser.add_argument_group("run")
     run.add_argument(
         "--limit", type=whole(1), help=f"use at most this many {examples} of each part, for a quick try"

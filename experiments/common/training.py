@@ -15,6 +15,7 @@ from experiments.common.batches import Batches
 from experiments.common.budget import units_within
 from experiments.common.card import model_card
 from experiments.common.cells import is_in_file, plain_name
+from experiments.common.devices import check_can_spread, spread_over
 from experiments.common.errors import InputError, reason_of, sentence_of
 from experiments.common.fitting import (
     Checkpoint,
@@ -175,10 +176,21 @@ def _options_again(parser, config, changed, folder):
 
 
 def _train(task, prepare, look, parser, options, folder):
+    devices = spread_over(options.devices)
     if options.parameters is not None:
         options.units = units_within(options, lambda tried: prepare(tried).model.count_params())
     keras.utils.set_random_seed(options.seed)
-    problem = prepare(options)
+    with devices:
+        problem = prepare(options)
+        check_can_spread(problem.model, options.devices)
+        compile_model(
+            problem.model,
+            options,
+            steps=len(problem.train) * options.epochs,
+            optimizer=problem.optimizer,
+            loss=problem.loss,
+            metrics=problem.metrics,
+        )
     config = dict(
         task=task,
         options=vars(options),
@@ -192,14 +204,6 @@ def _train(task, prepare, look, parser, options, folder):
     else:
         folder.write_json(CONFIG, config)
 
-    compile_model(
-        problem.model,
-        options,
-        steps=len(problem.train) * options.epochs,
-        optimizer=problem.optimizer,
-        loss=problem.loss,
-        metrics=problem.metrics,
-    )
     history = fit(problem, options, folder)
     measures, confusion = problem.test(problem.model)
     metrics = results.metrics_of(problem, measures, history, options)

@@ -18,7 +18,7 @@ from experiments.common.errors import DIVERGED
 from experiments.common.run_folder import CONFIG, RunFolder, read_metrics
 from experiments.compare.locks import AGAIN, held
 from experiments.compare.plan import Trial
-from experiments.compare.study import by_trial, is_open, open_study, revive
+from experiments.compare.study import by_trial, finished, is_open, open_study, revive
 
 TRIES = 3  # times that a process of a trial may be killed before the trial has failed
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -40,9 +40,31 @@ def work(out, slot, storage, heartbeat):
             if not any(map(is_open, kept.values())):
                 return
             if any(each.state.name == "WAITING" for several in kept.values() for each in several):
-                study.optimize(lambda taken: run(taken, out), n_trials=1, catch=(TrialFailed,))
+                take(study, out)
             else:  # others run; one of them may come back to the queue
                 time.sleep(AGAIN)
+
+
+def take(study, out):
+    """Run a trial of the queue.
+
+    If the database does not answer for a while, another process may take this worker for dead, and put the
+    trial back into the queue. Then its result is not asked for here: whoever takes it next uses its run.
+    """
+    given_up = False
+
+    def objective(taken):
+        nonlocal given_up
+        try:
+            return run(taken, out)
+        finally:
+            given_up = study.get_trials(deepcopy=False)[taken.number].state.name != "RUNNING"
+
+    try:
+        study.optimize(objective, n_trials=1, catch=(TrialFailed,))
+    except Exception:
+        if not given_up:
+            raise
 
 
 def slot_lock(out, slot):
@@ -58,8 +80,9 @@ def run(taken, out):
         raise optuna.TrialPruned
     folder = out / "trials" / trial.name()
     try:
-        with held(folder.with_name(f"{folder.name}.lock"), wait=True) as lock:
-            metrics = trained(trial, folder, lock)
+        # two drivers that begin at the same time may both put it into the queue
+        done = finished(by_trial(taken.study)[trial])
+        metrics = done.user_attrs.get("metrics") if done else locked(trial, folder)
         if metrics is None:
             raise optuna.TrialPruned
     except TrialFailed as error:
@@ -67,6 +90,12 @@ def run(taken, out):
         raise
     taken.set_user_attr("metrics", metrics)
     return metrics["value"]
+
+
+def locked(trial, folder):
+    """What `trained` returns, once no other process holds the lock of the folder."""
+    with held(folder.with_name(f"{folder.name}.lock"), wait=True) as lock:
+        return trained(trial, folder, lock)
 
 
 def trained(trial, folder, lock):

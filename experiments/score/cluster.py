@@ -38,13 +38,16 @@ def connected(address):
     if address is not None:
         _check_answers(address)
     here = {"num_cpus": os.cpu_count(), "include_dashboard": False} if address is None else {}
-    ray.init(
-        address=address or "local",
-        runtime_env={"env_vars": environment()},
-        logging_level="ERROR",
-        log_to_driver=False,
-        **here,
-    )
+    try:
+        ray.init(
+            address=address or "local",
+            runtime_env={"env_vars": environment()},
+            logging_level="ERROR",
+            log_to_driver=False,
+            **here,
+        )
+    except Exception as error:  # whatever its processes, ports or the memory may raise
+        raise InputError(f"Ray cannot start here: {reason_of(error)}.") from error
     try:
         yield ray
     finally:

@@ -1,0 +1,137 @@
+"""Scores short texts by a run of experiments.sentiment on a cluster of two Ray nodes, one of which is killed.
+
+    PYTHONPATH=. python benchmarks/scoring.py RUN
+
+Writes Parquet files of texts, scores them with `experiments.score` on two nodes of one core each, kills one
+node when half of the answers are there, and checks that each row is answered once, and a sample of them as
+`experiments.sentiment predict` answers it. Then tells rows a second, and the memory of the actors at half
+and at the end. With --actors 1 2 it scores the files again without a loss, on so many actors of this
+machine, which says something on a quiet machine alone.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+from ray.cluster_utils import Cluster
+
+from experiments.score import __main__ as command
+
+WORDS = ["a", "the", "of", "it", "is", "was", "very", "not", "good", "bad", "boring", "great", "film", "plot"]
+SAMPLE = 2_000
+
+
+def write_texts(folder, rows, files):
+    random.seed(0)
+    for number in range(files):
+        ids = range(number * rows // files, (number + 1) * rows // files)
+        texts = [" ".join(random.choices(WORDS, k=random.randint(5, 20))) for _ in ids]
+        table = pyarrow.table({"id": ids, "text": texts})
+        pyarrow.parquet.write_table(table, folder / f"part-{number}.parquet")
+
+
+def score(folder, run, name, *options):
+    given = [run, "--input", f"{folder}/part-*.parquet", "--output", str(folder / name), *options]
+    with contextlib.redirect_stdout(io.StringIO()):
+        if command.main(given):
+            raise SystemExit(1)
+    return json.loads((folder / name / "summary.json").read_text())
+
+
+def with_a_loss(folder, run, rows):
+    """The summary of scoring on two nodes, one of which is killed, and the actors' memory (half, end)."""
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    lost, partial, memory = machines.add_node(num_cpus=1), folder / "lost.partial", []
+
+    def parts():
+        return len(list(partial.glob("part-*")))
+
+    def watch():
+        while parts() < rows // 5_000 // 2:
+            time.sleep(0.2)
+        memory.append(actors_megabytes())
+        machines.remove_node(lost, allow_graceful=False)
+        while parts() < rows // 5_000:
+            time.sleep(0.2)
+        memory.append(actors_megabytes())
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        return score(folder, run, "lost", "--rows", "5000", "--address", machines.address), memory
+    finally:
+        machines.shutdown()
+
+
+def actors_megabytes():
+    """The most memory that an actor has now."""
+    most = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            text = status.read_text()
+            if text.startswith("Name:\tray::MapWorker"):
+                most = max(most, int(text.partition("VmRSS:")[2].split()[0]) // 1024)
+    return most
+
+
+def predicted(run, texts):
+    """What `predict` answers, and the seconds it takes."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.sentiment", "predict", run],
+        input="".join(f"{text}\n" for text in texts),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = [line.split("\t") for line in done.stdout.splitlines()]
+    return [(label, float(probability)) for label, probability in answers], time.perf_counter() - began
+
+
+def check(folder, run, rows):
+    """Check that each row is answered once, and some as `predict` does; returns its texts a second."""
+    table = pyarrow.parquet.read_table(folder / "lost").sort_by("id").to_pydict()
+    assert table["id"] == list(range(rows)), "each row once"
+    answers, seconds = predicted(run, table["text"][:SAMPLE])
+    for (label, probability), *found in zip(
+        answers, table["predicted_label"], table["predicted_probability"], strict=False
+    ):
+        assert found[0] == label and abs(found[1] - probability) < 1e-4, (found, label, probability)
+    return SAMPLE / seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--files", type=int, default=8)
+    parser.add_argument("--actors", type=int, nargs="*", default=[])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_texts(folder, options.rows, options.files)
+        summary, memory = with_a_loss(folder, options.run, options.rows)
+        each = summary["rows"] / summary["busy_seconds"]
+        print(f"two nodes, one killed: {summary['rows']:,} rows in {summary['seconds']:.0f} s, each once")
+        print(f"{each:,.0f} rows a second in an actor; an actor's memory at half and at the end: {memory} MB")
+        alone = check(folder, options.run, options.rows)
+        print(f"predict answers {SAMPLE:,} of them alike, with its start {alone:,.0f} a second")
+        for actors in options.actors:
+            summary = score(folder, options.run, f"by-{actors}", "--rows", "5000", "--actors", str(actors))
+            print(
+                f"{actors} actors: {summary['rows'] / summary['seconds']:,.0f} rows a second with the start"
+            )
+
+
+if __name__ == "__main__":
+    main()
