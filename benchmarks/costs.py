@@ -1,6 +1,6 @@
 """What a large job would cost, from the measured speed of small ones.
 
-    python benchmarks/costs.py texts OUTPUT/summary.json --texts 1e9 --price 0.04
+    python benchmarks/costs.py texts OUTPUT/_summary.json --texts 1e9 --price 0.04
     python benchmarks/costs.py sweep RUN/trials.csv --trials 200 --price 0.04 --heartbeat 10
     python benchmarks/costs.py training --parameters 1313154 --step 0.1 --devices 8 --bandwidth 1.25e9
 

@@ -29,6 +29,7 @@ from experiments.score import __main__ as command
 
 WORDS = ["a", "the", "of", "it", "is", "was", "very", "not", "good", "bad", "boring", "great", "film", "plot"]
 SAMPLE = 2_000
+PIECE = 5_000  # rows of a file of answers at most
 
 
 def write_texts(folder, rows, files):
@@ -45,10 +46,10 @@ def score(folder, run, name, *options):
     with contextlib.redirect_stdout(io.StringIO()):
         if command.main(given):
             raise SystemExit(1)
-    return json.loads((folder / name / "summary.json").read_text())
+    return json.loads((folder / name / "_summary.json").read_text())
 
 
-def with_a_loss(folder, run, rows):
+def with_a_loss(folder, run, pieces):
     """The summary of scoring on two nodes, one of which is killed, and the actors' memory (half, end)."""
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     lost, partial, memory = machines.add_node(num_cpus=1), folder / "lost.partial", []
@@ -57,18 +58,18 @@ def with_a_loss(folder, run, rows):
         return len(list(partial.glob("part-*")))
 
     def watch():
-        while parts() < rows // 5_000 // 2:
+        while parts() < pieces // 2:
             time.sleep(0.2)
         memory.append(actors_megabytes())
         machines.remove_node(lost, allow_graceful=False)
-        while parts() < rows // 5_000:
+        while parts() < pieces:
             time.sleep(0.2)
         memory.append(actors_megabytes())
 
     watching = threading.Thread(target=watch, daemon=True)
     watching.start()
     try:
-        return score(folder, run, "lost", "--rows", "5000", "--address", machines.address), memory
+        return score(folder, run, "lost", "--rows", str(PIECE), "--address", machines.address), memory
     finally:
         machines.shutdown()
 
@@ -120,17 +121,18 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_texts(folder, options.rows, options.files)
-        summary, memory = with_a_loss(folder, options.run, options.rows)
+        pieces = options.files * -(-options.rows // options.files // PIECE)
+        summary, memory = with_a_loss(folder, options.run, pieces)
         each = summary["rows"] / summary["busy_seconds"]
         print(f"two nodes, one killed: {summary['rows']:,} rows in {summary['seconds']:.0f} s, each once")
         print(f"{each:,.0f} rows a second in an actor; an actor's memory at half and at the end: {memory} MB")
         alone = check(folder, options.run, options.rows)
         print(f"predict answers {SAMPLE:,} of them alike, with its start {alone:,.0f} a second")
         for actors in options.actors:
-            summary = score(folder, options.run, f"by-{actors}", "--rows", "5000", "--actors", str(actors))
-            print(
-                f"{actors} actors: {summary['rows'] / summary['seconds']:,.0f} rows a second with the start"
-            )
+            some = ["--rows", str(PIECE), "--actors", str(actors)]
+            summary = score(folder, options.run, f"by-{actors}", *some)
+            speed = summary["rows"] / summary["seconds"]
+            print(f"{actors} actors: {speed:,.0f} rows a second with the start")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ def trained():
         [
             keras.Input((5, 3)),
             keras.layers.Masking(),
-            keras_gates.PeepholeLSTM(4, return_sequences=True),
-            keras_gates.GRU(4),
+            keras_gates.PeepholeLSTM(4),
             keras.layers.Dense(2),
         ]
     )

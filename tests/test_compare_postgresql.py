@@ -44,7 +44,7 @@ def server():
     )
     try:
         wait_for(lambda: Path(folder, f".s.PGSQL.{port}").exists(), seconds=60)
-        yield f"postgresql://tester@127.0.0.1:{port}/postgres", process
+        yield f"postgresql+psycopg2://tester@127.0.0.1:{port}/postgres", process
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
@@ -61,7 +61,7 @@ def test_a_database_that_is_silent_longer_than_three_heartbeats_costs_no_trial(c
     command = ["--tasks", "fake", "--cells", "lstm", "coupled", "--seeds", "2", "--jobs", "2"]
     command += ["--heartbeat", "1", "--storage", storage, "--out", str(clone / "there")]
     driver = start(clone, *command)
-    wait_for(lambda: processes("experiments.fake", str(clone / "there")))
+    wait_for(lambda: processes("experiments.fake", str(clone / "there")) or driver.poll() is not None)
     stopped = server_processes(process)
     for each in stopped:
         os.kill(each, signal.SIGSTOP)

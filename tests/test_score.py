@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import importlib.util
 import io
 import json
@@ -87,6 +88,15 @@ def run(tmp_path_factory):
     return folder
 
 
+LOADED = functools.cache(keras_gates.load)
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch):
+    """Loading takes longer than all else that these tests do."""
+    monkeypatch.setattr(keras_gates, "load", LOADED)
+
+
 @pytest.fixture
 def in_this_process(monkeypatch):
     """The command without Ray: its actor is called here."""
@@ -129,6 +139,8 @@ def test_each_row_is_answered_once_as_predict_answers_it(
     assert "35 rows in" in said and "10 rows have no text" in said and "A million texts cost" in said
     check_each_once(read_rows(tmp_path / "out", suffix), predicted(run, TEXTS, monkeypatch, capsys))
     assert not list(tmp_path.glob("*.partial"))
+    if suffix == ".parquet":
+        assert len(pyarrow()[0].read_table(tmp_path / "out")) == len(TEXTS), "the folder is a table"
 
 
 def test_a_killed_command_continues_and_a_different_one_does_not(run, in_this_process, tmp_path, capsys):

@@ -123,8 +123,8 @@ def add_storage(parser):
     parser.add_argument(
         "--storage",
         metavar="URL",
-        help="the database of the trials, such as postgresql://host/name for several machines; by default a "
-        "file in the folder",
+        help="the database of the trials, such as postgresql+psycopg2://host/name for several machines; by "
+        "default a file in the folder",
     )
     parser.add_argument(
         "--heartbeat",

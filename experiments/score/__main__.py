@@ -14,7 +14,8 @@ from experiments.score.pieces import files_of
 from experiments.score.scorer import items, load_labeller, part_name
 from keras_gates._files import written_whole
 
-PLAN, SUMMARY = "plan.json", "summary.json"
+# the names begin with what readers of a folder of tables pass over
+PLAN, SUMMARY = "_plan.json", "_summary.json"
 DESCRIPTION = """Give every row of .csv, .jsonl or .parquet files the most probable label of its text and the
 probability of it, in two columns more, on every core of this machine or of a Ray cluster. The same command
 continues after any interruption. On a cluster, all machines must see the run, the input and the output under
