@@ -84,17 +84,18 @@ def _clipped(context, gradient, bound):
     return tf.clip_by_norm(mean, bound / context.num_replicas_in_sync)
 
 
-def build_for_fit(model, batch):
+def build_for_fit(model, batches):
     """Make the variables of a compiled model's loss and metrics, as `fit` does with one device.
 
     With several, Keras' `fit` and `evaluate` make them by adding up the parts of the first batch, which fails
     if these have not all as many rows, and leaves that batch out of an endless dataset. So this takes that
     step from them, by the name that it has in Keras 3.12 to 3.15.
 
-    batch: (inputs, targets) or (inputs, targets, weights), of which only shapes are used.
+    batches: of (inputs, targets) or (inputs, targets, weights), whose method `once` gives them as a dataset;
+        of the first, only shapes are used.
     """
     if model.distribute_strategy.num_replicas_in_sync > 1:
-        model._maybe_symbolic_build(data_batch=batch)
+        model._maybe_symbolic_build(data_batch=next(iter(batches.once())))
         model._maybe_symbolic_build = lambda **_: None
 
 

@@ -60,7 +60,7 @@ def fit(problem, options, folder):
     keeper = Keeper(problem.model, folder, options, problem.score)
     done = len(keeper.history)
     if not keeper.is_done():
-        build_for_fit(problem.model, next(iter(problem.validation.once())))
+        build_for_fit(problem.model, problem.validation)
         with stop_instead_of_errors():
             problem.model.fit(
                 problem.train.endless(first_epoch=done),
