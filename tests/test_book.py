@@ -93,6 +93,13 @@ def test_a_dead_link_a_lost_anchor_and_a_foreign_file_are_faults(extensions, tmp
     assert sorted(faults) == ["a.html: b.html#gone", "a.html: c.html", "b.html: https://example.org/s.js"]
 
 
+def test_every_picture_stands_in_the_gallery_with_its_command():
+    gallery = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    assert not [path.name for path in DOCS.glob("*.png") if path.name not in gallery]
+    for section in gallery.split("\n## ")[1:]:
+        assert "![" in section and "```sh\npython -m experiments." in section, section
+
+
 KOREAN = sorted((DOCS / "locales").rglob("*.po"))
 
 
