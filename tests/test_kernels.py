@@ -325,44 +325,48 @@ def trained(when, **arguments):
     return model, x, losses
 
 
+@pytest.fixture
+def calls(monkeypatch):
+    """For each call of the kernels whether it was in training."""
+    from keras_gates.kernels import operation
+
+    calls = []
+    run = operation.run
+    monkeypatch.setattr(operation, "run", lambda *a: calls.append(bool(a[-1])) or run(*a))
+    return calls
+
+
 @needs_kernels
-@pytest.mark.parametrize(
-    "arguments", [{}, {"steps_per_execution": 2}, {"run_eagerly": True}, {"jit_compile": True}], ids=str
-)
+@pytest.mark.parametrize("arguments", [{"steps_per_execution": 2}, {"run_eagerly": True}], ids=str)
 def test_training_goes_the_same_way(arguments):
     losses = [trained(when, **arguments)[2] for when in ("always", "never")]
     assert np.allclose(*losses, rtol=1e-4)
 
 
 @needs_kernels
-def test_fit_evaluate_and_predict_use_the_kernels(monkeypatch):
-    from keras_gates.kernels import operation
-
-    calls = []
-    run = operation.run
-    monkeypatch.setattr(operation, "run", lambda *a: calls.append(a[-1]) or run(*a))
-    trained("always")
-    assert {bool(training) for training in calls} == {True, False}
+def test_fit_evaluate_and_predict_use_the_kernels_and_go_the_same_way(calls):
+    losses = trained("always")[2]
+    assert set(calls) == {True, False}
     calls.clear()
     trained("training")
-    assert {bool(training) for training in calls} == {True}
-    calls.clear()
-    trained("always", jit_compile=True)
+    assert set(calls) == {True}
+    assert np.allclose(losses, trained("never")[2], rtol=1e-4)
+
+
+@needs_kernels
+def test_training_compiled_by_xla_goes_the_same_way_without_kernels(calls):
+    losses = [trained(when, jit_compile=True)[2] for when in ("always", "never")]
     assert not calls
+    assert np.allclose(*losses, rtol=1e-4)
 
 
 @needs_kernels
 @pytest.mark.skipif("KERAS_GATES_KERNELS" in os.environ, reason="the environment chooses")
-def test_predict_and_eager_calls_use_the_kernels_by_default(monkeypatch):
-    from keras_gates.kernels import operation
-
-    calls = []
-    run = operation.run
-    monkeypatch.setattr(operation, "run", lambda *a: calls.append(a[-1]) or run(*a))
+def test_predict_and_eager_calls_use_the_kernels_by_default(calls):
     model = keras.Sequential([keras.Input((5, 3)), keras_gates.LSTM(4)])
     model.predict(np.zeros((2, 5, 3)), verbose=0)
     model(np.zeros((2, 5, 3)))
-    assert [bool(training) for training in calls] == [False, False]
+    assert calls == [False, False]
 
 
 def save_as_keras(model, path):

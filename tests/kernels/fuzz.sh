@@ -8,7 +8,7 @@ build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 kernels=$(find "$source" -maxdepth 1 -name '*.cc' ! -name memory.cc)
 # shellcheck disable=SC2086
-"${CXX:-g++}" -std=c++17 -O1 -g -march="${ARCH:-native}" -fno-math-errno -fno-trapping-math -ffp-contract=fast \
+"${CXX:-g++}" -std=c++17 -O1 -g1 -march="${ARCH:-native}" -fno-math-errno -fno-trapping-math -ffp-contract=fast \
   -Wall -Wextra -Werror -pthread -fsanitize="${SANITIZE:-address,undefined}" -fno-sanitize-recover=all \
   -I"$source" "$here/fuzz.cc" "$here/scratch_apart.cc" $kernels -o "$build/fuzz"
 "$build/fuzz" "${1:-600}" ${2:+"$2"}
