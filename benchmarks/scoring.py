@@ -5,8 +5,8 @@
 Writes Parquet files of texts, scores them with `experiments.score` on two nodes of one core each, kills one
 node when half of the answers are there, and checks that each row is answered once, and a sample of them as
 `experiments.sentiment predict` answers it. Then tells rows a second, and the memory of the actors at half
-and at the end. With --actors 1 2 it scores the files again without a loss, on so many actors of this
-machine, which says something on a quiet machine alone.
+and at the end. With --one it measures one scorer without a cluster. With --actors 1 2 it scores the files
+again without a loss, on so many actors of this machine, which says something on a quiet machine alone.
 """
 
 import argparse
@@ -26,6 +26,8 @@ import pyarrow.parquet
 from ray.cluster_utils import Cluster
 
 from experiments.score import __main__ as command
+from experiments.score.pieces import files_of
+from experiments.score.scorer import Scorer, items
 
 WORDS = ["a", "the", "of", "it", "is", "was", "very", "not", "good", "bad", "boring", "great", "film", "plot"]
 SAMPLE = 2_000
@@ -111,16 +113,32 @@ def check(folder, run, rows):
     return SAMPLE / seconds
 
 
+def by_one(folder, run):
+    """Rows a second of the processor's time, by one scorer in this process, after a first piece."""
+    (file, *_), form = files_of([f"{folder}/part-*.parquet"])
+    pieces = form.cut(file, "text", PIECE)
+    scorer = Scorer(run, "text", folder)
+    for item in items(pieces, range(len(pieces))):
+        began = time.process_time()
+        (rows,) = scorer({name: [value] for name, value in item.items()})["rows"]
+        seconds = time.process_time() - began
+    return rows / seconds
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--actors", type=int, nargs="*", default=[])
+    parser.add_argument("--one", action="store_true", help="no cluster: one scorer, by the processor's time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_texts(folder, options.rows, options.files)
+        if options.one:
+            print(f"{by_one(folder, options.run):,.0f} rows a second of processor time")
+            return
         pieces = options.files * -(-options.rows // options.files // PIECE)
         summary, memory = with_a_loss(folder, options.run, pieces)
         each = summary["rows"] / summary["busy_seconds"]
