@@ -30,7 +30,7 @@ class DrawCell(WrapperCell):
         h_enc' = cell([r, h_dec])
         (μ, log s) = h_enc' W + b        z = μ + s ⊙ ε
         h_dec', c' = canvas(z)
-        KL = Σ ½ (μ² + s² − log s² − 1)
+        KL = Σ (μ² + s² − log s² − 1) / 2
 
     The picture is the memory of `keras_gates.AttentionRNN`, and the sequence is the noise ε, standard normal,
     as many steps as are drawn: zeros give the most probable z. h_dec is the first state of the decoder inside
