@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_gates
-from experiments.common.devices import build_for_fit, spread_over
+from experiments.common.devices import build_for_fit, predict_on_batch, spread_over
 from experiments.common.fitting import compile_model
 from experiments.sentiment import __main__ as sentiment
 
@@ -28,8 +28,9 @@ def masked(devices):
     batches = []
     for rows in (3, 4, 1, 5):
         ids = rng.integers(0, 9, (rows, 6)) * (np.arange(6) < rng.integers(1, 7, (rows, 1)))
-        batches.append((ids, rng.integers(0, 3, (rows, 6)), rng.random((rows, 6)).astype("float32")))
-    signature = (*[tf.TensorSpec((None, 6), tf.int64)] * 2, tf.TensorSpec((None, 6)))
+        labels = rng.integers(0, 3, (rows, 6)).astype("uint8")
+        batches.append((ids, labels, rng.random((rows, 6)).astype("float32")))
+    signature = tuple(tf.TensorSpec((None, 6), kind) for kind in (tf.int64, tf.uint8, tf.float32))
     data = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
     keras.utils.set_random_seed(1)
     with spread:
@@ -46,7 +47,8 @@ def masked(devices):
     build_for_fit(model, SimpleNamespace(once=lambda: batches[1:]))
     history = model.fit(data, epochs=2, shuffle=False, verbose=0).history
     weights = np.concatenate([variable.numpy().ravel() for variable in model.trainable_variables])
-    return {**history, "weights": weights.tolist()}
+    answers = predict_on_batch(model, batches[0][0])
+    return {**history, "weights": weights.tolist(), "answers": answers.tolist()}
 
 
 def run(folder, name, *options):

@@ -99,6 +99,15 @@ def build_for_fit(model, batches):
         model._maybe_symbolic_build = lambda **_: None
 
 
+def predict_on_batch(model, inputs):
+    """`model.predict_on_batch`, also of a model that trains on several devices.
+
+    Of such a model Keras gives the answers of every device for the whole batch, one after the other.
+    """
+    rows = len(keras.tree.flatten(inputs)[0])
+    return keras.tree.map_structure(lambda answers: answers[:rows], model.predict_on_batch(inputs))
+
+
 def loss_of_whole_batch(loss):
     """A loss like this one, which is a mean, for the outputs of all devices together."""
     return loss if tf.distribute.get_strategy().num_replicas_in_sync == 1 else _Gathered(loss)
@@ -129,5 +138,7 @@ def _gathered(context, part):
     """The parts of all devices, row after row; None of None."""
     if part is None:
         return None
-    whole = context.all_gather(tf.cast(part, tf.int32) if part.dtype == tf.bool else part, axis=0)
-    return tf.cast(whole, part.dtype)
+    # of integers, those of 4 and 8 bytes alone can be gathered
+    narrow = part.dtype.size < 4 and not part.dtype.is_floating
+    whole = context.all_gather(tf.cast(part, tf.int32) if narrow else part, axis=0)
+    return tf.ensure_shape(tf.cast(whole, part.dtype), [None, *part.shape[1:]])

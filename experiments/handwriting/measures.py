@@ -1,7 +1,10 @@
 """How probable a network finds drawings, and whether its window walks over the texts that it writes."""
 
+import functools
+
 import numpy as np
 
+from experiments.common.devices import predict_on_batch
 from experiments.handwriting.data.strokes import standardised
 from keras_gates.writing import Mixture
 
@@ -18,7 +21,7 @@ def measure(model, scribe, test, walked, baseline):
     baseline: parameters of a mixture that are the same for every point.
     """
     mixture, one = (Mixture(components, 2, "full", True) for components in (scribe.mixtures, 1))
-    nats, points = nats_of(model.predict_on_batch, mixture, test)
+    nats, points = nats_of(functools.partial(predict_on_batch, model), mixture, test)
     plain, _ = nats_of(lambda given: np.tile(baseline, (*given["strokes"].shape[:2], 1)), one, test)
     measures = {
         "test_nats": nats / len(test.lengths),

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import seqeval.metrics
 
+from experiments.common.devices import predict_on_batch
 from experiments.common.metrics import classification
 from experiments.tagging.pieces import EVALUATION_BATCH, NO_TAG, TagBatches
 from keras_gates.layers.crf import spans_allowed
@@ -20,7 +21,7 @@ def tagged(model, sequences):
     batches = TagBatches(sequences, EVALUATION_BATCH)
     rows = (sequences[at] for at in batches.order)
     for strings, _ in batches.once():
-        for best, probabilities in zip(*model.predict_on_batch(strings), strict=True):
+        for best, probabilities in zip(*predict_on_batch(model, strings), strict=True):
             sequence = next(rows)
             length = len(sequence.tags)
             yield sequence, best[:length], probabilities[:length]

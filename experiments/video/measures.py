@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from experiments.common.devices import predict_on_batch
 from experiments.common.metrics import classification
 
 
@@ -11,7 +12,7 @@ def measure(model, batches, names):
     true, answered, losses, hidden = [], [], [], []
     order = iter(batches.order)
     for frames, labels, weights in batches.once():
-        logits = model.predict_on_batch(frames)
+        logits = predict_on_batch(model, frames)
         there = np.asarray(weights) > 0
         true.append(np.asarray(labels)[there])
         answered.append(logits.argmax(axis=-1)[there])
