@@ -1,6 +1,7 @@
 """The book of gates: what its sources promise, without building it."""
 
 import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_every_paper_that_a_class_names_has_a_link(extensions):
 def test_equations_of_docstrings_become_tex(extensions, lines, tex):
     ours = extensions("equations").aligned(lines)
     assert re.sub(r"\s+", "", ours) == re.sub(r"\s+", "", rf"\begin{{aligned}}{tex}\end{{aligned}}")
+
+
+def test_every_symbol_of_the_equations_is_known_to_tex(extensions):
+    rewrite = extensions("docstrings").rewrite
+    unknown = {}
+    for name in documented():
+        lines = inspect.cleandoc(getattr(resolved(name), "__doc__", None) or "").splitlines()
+        rewrite(None, "data", name, None, None, lines)
+        formulas = [line for line in lines if r"\begin{aligned}" in line]
+        symbols = {c for line in formulas for c in re.sub(r"\\text\{[^}]*\}", "", line) if not c.isascii()}
+        if symbols:
+            unknown[name] = symbols
+    assert not unknown
 
 
 def test_a_signature_names_its_types(extensions):
