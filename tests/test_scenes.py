@@ -1,5 +1,7 @@
 """Digits in scenes: each kind against what it should do to a picture."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from square_pictures import square_pictures
@@ -82,6 +84,23 @@ def test_each_epoch_draws_other_scenes_of_the_same_digits():
     (first,), (second,) = batches.epoch(0), batches.epoch(1)
     assert sorted(first % 12) == sorted(second % 12) == list(range(12))
     assert not set(first) & set(second)
+
+
+def test_the_digits_of_training_alone_may_stand_in_another_scene(monkeypatch):
+    corpus = mnist.Corpus(blobs(20), blobs(6), blobs(6))
+    monkeypatch.setattr(scenes, "corpus_of", lambda options: corpus)
+
+    def prepared(**changed):
+        common = {"scene": "plain", "train_scene": "elastic", "edge": EDGE, "batch_size": 4, "seed": 0}
+        return scenes.prepared(SimpleNamespace(**{**common, **changed}))
+
+    found = prepared()
+    assert found.shape == (28, 28)
+    for batches, plain in ((found.validation, True), (found.test, True), (found.train, False)):
+        pictures, _ = batches.collate(np.arange(6))
+        assert (pictures == blobs(6).pictures).all() == plain
+    with pytest.raises(InputError, match=r"--train-scene plain .* \(28, 28\), --scene moved of \(42, 42\)"):
+        prepared(scene="moved", train_scene="plain")
 
 
 def test_a_digit_that_is_larger_than_the_scene_is_refused():

@@ -167,6 +167,11 @@ def add_options(group, scene, edge):
         "anywhere; projected: as from a slant; elastic: bent",
     )
     group.add_argument(
+        "--train-scene",
+        choices=SCENES,
+        help="another scene for the digits of training alone, such as elastic, which makes many of few",
+    )
+    group.add_argument(
         "--edge", type=whole(1, LARGEST), default=edge, help="pixels of the edge of that larger picture"
     )
 
@@ -206,6 +211,13 @@ def prepared(options, make=SceneBatches):
     train, validation, test = (
         Scenes(part, options.scene, options.edge, name) for name, part in corpus.parts().items()
     )
+    if options.train_scene:
+        train = Scenes(corpus.train, options.train_scene, max(test.shape), "train")
+        if train.shape != test.shape:
+            raise InputError(
+                f"--train-scene {options.train_scene} gives pictures of {train.shape}, --scene "
+                f"{options.scene} of {test.shape}; they must be of one size."
+            )
     return Prepared(
         train=make(train, options.batch_size, options.seed),
         validation=make(validation, EVALUATION_BATCH),
