@@ -1,5 +1,6 @@
 """The folder of a run: how it is filled, how it is completed, and how it is read again."""
 
+import csv
 import json
 import os
 import shutil
@@ -134,6 +135,18 @@ def read_config(folder, task=None):
 def read_metrics(folder):
     """The metrics.json of a finished run, as a dict."""
     return _read_object(Path(folder) / "metrics.json")
+
+
+def read_history(folder):
+    """The rows of the history.csv of a finished run, one for each epoch, as dicts of numbers."""
+    path = Path(folder) / "history.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise InputError(f"{folder} is not a finished run: it has no {path.name}.") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {reason_of(error)}.") from error
 
 
 def _read_object(path):

@@ -18,25 +18,34 @@ class Trial(NamedTuple):
     task: its command line after `python -m experiments.`, such as "synthetic --task adding".
     cell: as --cell takes it.
     budget: "parameters=N", "units=N", or "" for the task's own size.
+    sampler: that of the search to which it belongs, "" if it belongs to none.
+    number: of the point in its search.
     """
 
     task: str
     cell: str
     seed: int
     budget: str
+    sampler: str = ""
+    number: int = 0
 
     def name(self):
         """A name for its folder, different for every trial."""
         digest = hashlib.sha256(repr(self).encode()).hexdigest()[:8]
         words = re.sub(r"[^\w.]+", "-", self.task).strip("-")[:60]
-        return f"{words}-{plain_name(self.cell)}-{self.seed}-{digest}"
+        of_search = f"-{self.sampler}-{self.number}" if self.sampler else ""
+        return f"{words}-{plain_name(self.cell)}-{self.seed}{of_search}-{digest}"
 
-    def arguments(self, out):
-        """The words after `python -m` that train it into the run folder `out`."""
+    def arguments(self, out, settings):
+        """The words after `python -m` that train it into the run folder `out`.
+
+        settings: the options that its search tries, by name.
+        """
         module, *options = shlex.split(self.task)
         size = [f"--{self.budget}"] if self.budget else []
         return [
             *(f"experiments.{module}", *options, "--cell", self.cell, *size),
+            *(f"--{name}={value}" for name, value in settings.items()),
             *("--seed", str(self.seed), "--out", str(out)),
         ]
 
@@ -51,10 +60,17 @@ class Trial(NamedTuple):
         return cls(*(attributes[name] for name in cls._fields))
 
 
-def trials(tasks, cells, seeds, budget):
-    """All trials, seed by seed, so that every cell has some result early."""
+def trials(tasks, cells, seeds, budget, sampler="", points=1):
+    """All trials, seed by seed, so that every cell has some result early; each search point by point.
+
+    points: of each search, if there is a sampler.
+    """
     return [
-        Trial(task, cell, seed, budget or "") for seed in range(seeds) for task in tasks for cell in cells
+        Trial(task, cell, seed, budget or "", sampler, number)
+        for seed in range(seeds)
+        for number in range(points)
+        for task in tasks
+        for cell in cells
     ]
 
 

@@ -22,7 +22,7 @@ def open_study(storage, heartbeat):
 
     Raises `InputError` if Optuna is not installed or the storage cannot be opened.
     """
-    optuna = _optuna()
+    optuna = import_optuna()
 
     def back_to_the_queue(study, trial):
         study.enqueue_trial({}, user_attrs=dict(trial.user_attrs))
@@ -55,7 +55,8 @@ def _sign_for_silent(study, storage):
             storage.record_heartbeat(trial._trial_id)
 
 
-def _optuna():
+def import_optuna():
+    """The module Optuna, which says little. Raises `InputError` if it is not installed."""
     try:
         import optuna
     except ImportError as error:
@@ -97,4 +98,4 @@ def enqueue_missing(study, trials):
 
 def revive(study):
     """Put the trials of dead workers back into the queue."""
-    _optuna().storages.fail_stale_trials(study)
+    import_optuna().storages.fail_stale_trials(study)

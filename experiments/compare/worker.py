@@ -1,7 +1,8 @@
 """A worker: it takes trials from the queue, one after the other, until none is left.
 
 A trial trains in a process of its own, which holds the lock of its folder together with the worker. If the
-worker is killed, that process goes on; whoever takes the trial next waits for it and uses its run.
+worker is killed, that process goes on; whoever takes the trial next waits for it and uses its run. Where it
+can be, the process is a fork, which need not import TensorFlow.
 """
 
 import math
@@ -15,9 +16,12 @@ from pathlib import Path
 import experiments
 from experiments.common.cells import is_in_file
 from experiments.common.errors import DIVERGED
-from experiments.common.run_folder import CONFIG, RunFolder, read_metrics
+from experiments.common.fitting import SCORE
+from experiments.common.run_folder import CONFIG, RunFolder, read_history, read_metrics
+from experiments.compare.forks import AVAILABLE, Fork
 from experiments.compare.locks import AGAIN, held
 from experiments.compare.plan import Trial
+from experiments.compare.search import settings_of
 from experiments.compare.study import by_trial, finished, is_open, open_study, revive
 
 TRIES = 3  # times that a process of a trial may be killed before the trial has failed
@@ -29,7 +33,11 @@ class TrialFailed(Exception):
 
 
 def work(out, slot, storage, heartbeat):
-    """Work in the folder of a comparison until no trial is open; return at once if the slot is taken."""
+    """Work in the folder of a comparison until no trial is open; return at once if the slot is taken.
+
+    The environment of this process becomes that of its trials.
+    """
+    os.environ.update(environment())
     with held(slot_lock(out, slot), wait=False) as lock:
         if lock is None:
             return
@@ -78,32 +86,51 @@ def run(taken, out):
     trial = Trial.of(taken.user_attrs)
     if trial is None:  # another worker was faster, and Optuna has made a trial of nothing
         raise optuna.TrialPruned
-    folder = out / "trials" / trial.name()
     try:
         # two drivers that begin at the same time may both put it into the queue
-        done = finished(by_trial(taken.study)[trial])
-        metrics = done.user_attrs.get("metrics") if done else locked(trial, folder)
-        if metrics is None:
-            raise optuna.TrialPruned
+        settings, metrics = result_of(trial, by_trial(taken.study), out)
     except TrialFailed as error:
         taken.set_user_attr("error", str(error))
         raise
+    taken.set_user_attr("settings", settings)
+    if metrics is None:
+        raise optuna.TrialPruned
     taken.set_user_attr("metrics", metrics)
     return metrics["value"]
 
 
-def locked(trial, folder):
+def result_of(trial, kept, out):
+    """The settings of a trial and what the report needs of its metrics, None if it diverged.
+
+    What is not finished is trained here: the trial, and with TPE those before it in its search, so their
+    places in the queue do not matter.
+
+    kept: Optuna's trials, by ours.
+    """
+    earlier = []
+    for number in range(0 if trial.sampler == "tpe" else trial.number, trial.number + 1):
+        one = trial._replace(number=number)
+        if done := finished(kept.get(one, [])):
+            settings, metrics = done.user_attrs["settings"], done.user_attrs.get("metrics")
+        else:
+            settings = settings_of(one, earlier) if one.sampler else {}
+            metrics = locked(one, out / "trials" / one.name(), settings)
+        earlier.append((settings, metrics["cost"] if metrics else None))
+    return settings, metrics
+
+
+def locked(trial, folder, settings):
     """What `trained` returns, once no other process holds the lock of the folder."""
     with held(folder.with_name(f"{folder.name}.lock"), wait=True) as lock:
-        return trained(trial, folder, lock)
+        return trained(trial, folder, settings, lock)
 
 
-def trained(trial, folder, lock):
+def trained(trial, folder, settings, lock):
     """Train a trial unless its run is there; what the report needs of its metrics, or None if it diverged."""
     for _ in range(TRIES):
         if folder.exists():
             return read_result(folder)
-        code, last = process(trial, folder, lock)
+        code, last = process(trial, folder, settings, lock)
         if DIVERGED in last:
             return None
         if code > 0:
@@ -114,24 +141,34 @@ def trained(trial, folder, lock):
 
 
 def read_result(folder):
-    """What the report needs of the metrics of a run; None if its main measure is not finite."""
+    """What the report needs of a run; None if its main measure is not finite.
+
+    Its `curve` is what was measured in validation after each epoch, and chose the best: `validated` says
+    whether that is a score, higher is better, or the loss. Its `cost`, lower is better, is that of the best.
+    """
     metrics = read_metrics(folder)
     main = metrics.get("main_measure")
     if main is None:
         raise TrialFailed("its metrics.json names no main measure, so its task cannot be compared")
     if not math.isfinite(main["value"]):
         return None
+    history = read_history(folder)
+    validated = SCORE if SCORE in history[0] else "val_loss"
+    curve = [row[validated] for row in history]
     return {
         "measure": main["name"],
         "better": main["better"],
         "value": main["value"],
+        "cost": -max(curve) if validated == SCORE else min(curve),
+        "curve": curve,
+        "validated": validated,
         "parameters": metrics["parameters"],
         "seconds": round(metrics["seconds_per_epoch"] * metrics["epochs"], 2),
         "versions": metrics["versions"],
     }
 
 
-def process(trial, folder, lock):
+def process(trial, folder, settings, lock):
     """Train in a process, from the beginning or where it was interrupted: (exit code, last line it wrote)."""
     partial = RunFolder(folder).partial
     if (partial / CONFIG).is_file():
@@ -139,29 +176,33 @@ def process(trial, folder, lock):
         arguments = [trial.module(), "--resume", str(folder), *cell]
     else:
         shutil.rmtree(partial, ignore_errors=True)
-        arguments = trial.arguments(folder)
+        arguments = trial.arguments(folder, settings)
     log = folder.with_name(f"{folder.name}.log")
-    with log.open("w", encoding="utf-8") as output:
-        training = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=() if lock is None else (lock,),
-        )
-        try:
-            code = training.wait()
-        except BaseException:
-            training.terminate()
-            training.wait()
-            raise
+    training = (Fork if AVAILABLE else fresh)(arguments, log, lock)
+    try:
+        code = training.wait()
+    except BaseException:
+        training.terminate()
+        training.wait()
+        raise
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return code, lines[-1] if lines else ""
 
 
+def fresh(arguments, log, lock):
+    """A new process, with the arguments of `Fork`, that keeps the lock open where files have locks."""
+    with log.open("w", encoding="utf-8") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=() if sys.platform == "win32" else (lock,),
+        )
+
+
 def environment():
-    """That of this process; the experiments can be imported, and every trial has one thread.
+    """That of a worker and its trials: the experiments can be imported, and each trial has one thread.
 
     So its result does not depend on how many trials run side by side.
     """
