@@ -1,12 +1,16 @@
 """The comparison of cells: its statistics, its trials after kills, and a whole comparison of real runs."""
 
 import csv
+import importlib
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,19 +23,25 @@ pytest.importorskip("optuna", reason="needs keras_gates[sweep]")
 
 import keras_gates
 from experiments.compare import __main__ as compare
+from experiments.compare import forks, worker
 from experiments.compare import study as studies
-from experiments.compare import worker
 from experiments.compare.intervals import holm, mean_of, paired_p, ranks
-from experiments.compare.plan import Trial, trials
+from experiments.compare.locks import held
+from experiments.compare.plan import Trial, budget, trials
+from experiments.compare.presets import PRESETS
+from experiments.compare.report import comparison_of, write_report
+from experiments.compare.search import importance, settings_of
 from experiments.compare.study import by_trial, enqueue_missing, finished, open_study
+from experiments.synthetic.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 
 # A task that trains nothing: it takes a while, can be resumed, and keeps a list of the runs it finished.
 FAKE_TASK = """
-import json, pathlib, sys, time
+import json, math, pathlib, sys, time
 
-given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+words = [word for given in sys.argv[1:] for word in given.split("=")]
+given = dict(zip(words[::2], words[1::2]))
 out = pathlib.Path(given.get("--out") or given["--resume"])
 partial = out.with_name(out.name + ".partial")
 if "--resume" in given:
@@ -51,6 +61,8 @@ metrics = {
     "parameters": 9, "seconds_per_epoch": time.time() % 10, "epochs": 1, "versions": {"fake": "1"},
 }
 (partial / "metrics.json").write_text(json.dumps(metrics))
+cost = abs(math.log10(float(given.get("--learning-rate", 1e-2))) + 2)  # lowest at 0.01
+(partial / "history.csv").write_text(f"epoch,loss,val_loss\\n1,3.0,{2 + cost}\\n2,2.0,{1 + cost}\\n")
 partial.rename(out)
 with pathlib.Path("finished.txt").open("a") as file:
     file.write(out.name + "\\n")
@@ -99,7 +111,7 @@ def test_every_trial_is_planned_once_seed_by_seed():
     plan = trials(["a", "b"], ["lstm", "gru"], 2, "units=4")
     assert len(set(plan)) == len({trial.name() for trial in plan}) == 8
     assert {trial.seed for trial in plan[:4]} == {0}
-    command = Trial("synthetic --task adding", "x/mine.py:MyCell", 3, "parameters=20").arguments("here")
+    command = Trial("synthetic --task adding", "x/mine.py:MyCell", 3, "parameters=20").arguments("here", {})
     assert command == [
         *("experiments.synthetic", "--task", "adding", "--cell", "x/mine.py:MyCell", "--parameters=20"),
         *("--seed", "3", "--out", "here"),
@@ -117,7 +129,7 @@ def test_the_queue_holds_what_is_missing_once(tmp_path):
     assert len(study.get_trials()) == 2, "one runs and one waits"
     study.tell(taken, 1.0)
     other = study.ask()
-    study.tell(other, state=studies._optuna().trial.TrialState.FAIL)
+    study.tell(other, state=studies.import_optuna().trial.TrialState.FAIL)
     enqueue_missing(study, plan)
     kept = by_trial(study)
     assert [len(kept[trial]) for trial in plan] == [1, 2]
@@ -131,15 +143,267 @@ def test_a_trial_that_two_drivers_put_into_the_queue_is_trained_once(tmp_path, m
         study.enqueue_trial({}, user_attrs=trial._asdict())
     told = []
 
-    def trained(trial, folder, lock):
+    def trained(trial, folder, settings, lock):
         told.append(trial)
-        return {"value": 3.0}
+        return {"value": 3.0, "cost": 1.0}
 
     monkeypatch.setattr(worker, "trained", trained)
     for _ in range(2):
         worker.take(study, tmp_path)
     assert told == [trial]
     assert [(each.state.name, each.value) for each in study.get_trials()] == [("COMPLETE", 3.0)] * 2
+
+
+# -- processes of trials
+
+# It notes its parent, and ends when it is told how.
+WAITING_MODULE = """
+import os, pathlib, sys, time
+
+pathlib.Path("parent").write_text(str(os.getppid()))
+while not pathlib.Path("end").exists():
+    time.sleep(0.05)
+sys.exit(pathlib.Path("end").read_text() or 7)
+"""
+
+
+@pytest.fixture
+def forked(tmp_path, monkeypatch):
+    """A function that begins a fork of `WAITING_MODULE`, and the file to which it writes."""
+    if not forks.AVAILABLE:
+        pytest.skip("no process can be forked here")
+    monkeypatch.setattr(forks, "IMPORTED", [])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("waiting.py").write_text(WAITING_MODULE)
+
+    def begin():
+        with held(tmp_path / "lock", wait=True) as lock:
+            return forks.Fork(["waiting"], Path("log"), lock)
+
+    return begin
+
+
+def is_locked(path):
+    with held(path, wait=False) as lock:
+        return lock is None
+
+
+def test_a_fork_tells_how_it_ended_and_keeps_the_lock_until_then(forked):
+    begun = forked()
+    wait_for(Path("parent").exists)
+    assert is_locked(Path("lock"))
+    Path("end").write_text("")
+    assert begun.wait() == 7
+    assert not is_locked(Path("lock"))
+    Path("end").write_text("the reason")
+    assert forked().wait() == 1
+    assert Path("log").read_text().splitlines()[-1] == "the reason"
+    Path("end").unlink()
+    begun = forked()
+    begun.terminate()
+    assert begun.wait() < 0
+
+
+def test_a_fork_is_waited_for_when_its_server_is_killed(forked):
+    begun = forked()
+    server = wait_for(lambda: Path("parent").exists() and Path("parent").read_text())
+    os.kill(int(server), signal.SIGKILL)
+    assert is_locked(Path("lock"))
+    threading.Timer(0.5, Path("end").write_text, [""]).start()
+    assert begun.wait() < 0, "nobody knows how it ended"
+    assert Path("end").exists()
+    wait_for(lambda: not is_locked(Path("lock")), seconds=60)
+    assert forked().wait() == 7, "there is a new server"
+
+
+# -- searches
+
+
+def test_a_random_search_draws_by_seed_and_number_alone():
+    lstm, gru = (Trial("a", cell, 1, "", "random", 3) for cell in ("lstm", "gru"))
+    found = settings_of(lstm, [])
+    assert found == settings_of(lstm, [(found, 1.0)]) == settings_of(gru, [])
+    assert found not in (settings_of(lstm._replace(number=4), []), settings_of(lstm._replace(seed=2), []))
+    assert 1e-4 <= found["learning-rate"] <= 1e-1 and 0 <= found["dropout"] <= 0.5
+    assert 20 <= found["units"] <= 200 and isinstance(found["units"], int)
+
+
+def test_what_the_task_or_the_budget_gives_is_not_searched():
+    assert list(settings_of(Trial("a --learning-rate 1", "lstm", 0, "units=4", "random"), [])) == ["dropout"]
+    assert settings_of(Trial("a --learning-rate=1 --dropout 0", "lstm", 0, "units=4", "tpe"), []) == {}
+
+
+def test_tpe_learns_from_earlier_results_and_from_divergence():
+    """The cost is lowest at a learning rate of 0.01, and everything above 0.03 diverges."""
+
+    def distances(sampler):
+        earlier = []
+        for number in range(40):
+            settings = settings_of(Trial("a", "lstm", 0, "units=4", sampler, number), earlier)
+            rate = settings["learning-rate"]
+            earlier.append((settings, None if rate > 0.03 else abs(np.log10(rate) + 2)))
+        return [abs(np.log10(settings["learning-rate"]) + 2) for settings, _ in earlier[20:]]
+
+    assert np.mean(distances("tpe")) < 0.8 * np.mean(distances("random"))
+
+
+def test_importance_finds_the_setting_that_the_cost_follows():
+    def results(cost_of):
+        plan = trials(["a"], ["lstm", "gru"], 1, "units=4", "random", 30)
+        points = [(trial, settings_of(trial, [])) for trial in plan]
+        return [(trial, point, cost_of(trial, point)) for trial, point in points]
+
+    shares = importance(results(lambda trial, point: np.log10(point["learning-rate"])))
+    assert shares["learning-rate"] > 0.9
+    assert importance(results(lambda trial, point: len(trial.cell)))["cell"] > 0.9
+    assert importance(results(lambda trial, point: 1.0)) == {}
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """A function that takes what computes validation cost and test value of a trial from it and its settings;
+    then trials are not trained, and the list that it returns tells which would have been."""
+
+    def replace(measure):
+        told = []
+
+        def process(trial, folder, settings, lock):
+            folder.mkdir()
+            cost, value = measure(trial, settings)
+            metrics = {
+                "main_measure": {"name": "test_loss", "better": "lower", "value": value},
+                "parameters": 9,
+                "seconds_per_epoch": 1.0,
+                "epochs": 1,
+                "versions": {"fake": "1"},
+            }
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+            (folder / "history.csv").write_text(f"epoch,loss,val_loss\n1,1.0,{cost + 1}\n2,1.0,{cost}\n")
+            told.append(trial)
+            return 0, ""
+
+        monkeypatch.setattr(worker, "process", process)
+        return told
+
+    return replace
+
+
+def of_learning_rate(trial, settings):
+    """A cost that is lowest at 0.01, and a test that is the worse the lower the cost."""
+    cost = abs(np.log10(settings["learning-rate"]) + 2)
+    return cost, 3 - cost
+
+
+def cost_of(row):
+    return float(row["cost"])
+
+
+def taken(out, plan):
+    """A study, in memory, of which the trials of a plan were taken one by one."""
+    study = studies.import_optuna().create_study()
+    for trial in plan:
+        study.enqueue_trial({}, user_attrs=trial._asdict())
+        worker.take(study, out)
+    return study
+
+
+def test_a_search_gives_the_same_if_the_queue_lacks_the_trials_before(tmp_path, untrained):
+    """As after a kill; each is trained once."""
+    told = untrained(of_learning_rate)
+    plan = trials(["a"], ["lstm"], 1, "units=4", "tpe", 13)  # the first ten of TPE are random
+    found = []
+    for name, queue in {"whole": plan, "last": plan[-1:]}.items():
+        told.clear()
+        study = taken(tmp_path / name, queue)
+        assert told == plan
+        found.append({trial: kept[0].user_attrs for trial, kept in by_trial(study).items()})
+    whole, last = found
+    assert last == {plan[-1]: whole[plan[-1]]}
+
+
+def test_of_a_search_the_test_of_the_best_in_validation_is_reported(tmp_path, untrained):
+    untrained(of_learning_rate)
+    study = taken(tmp_path / "out", trials(["a"], ["lstm", "gru"], 2, "units=4", "random", 6))
+    comparison = comparison_of(study, "out")
+    write_report([comparison], tmp_path / "out")
+    rows = table(tmp_path / "out")
+    assert len(rows) == 24
+    of_lstm = [row for row in rows if row["cell"] == "lstm"]
+    best = [min((row for row in of_lstm if row["seed"] == seed), key=cost_of) for seed in "01"]
+    (found,) = comparison.tables
+    line = dict(zip(found.head, found.rows[0], strict=True))
+    assert float(line["mean"]) == pytest.approx(np.mean([float(row["value"]) for row in best]), abs=1e-3)
+    assert line["seeds"] == "2" and "best of 6 in validation, random" in found.title
+    settings = min(best, key=cost_of)["settings"]
+    assert settings.replace("--", "").replace("=", " ").split() == line["settings"].replace(",", "").split()
+    shares = dict(re.findall(r"([a-z-]+) (\d\.\d+)", found.note))
+    assert shares.keys() == {"learning-rate", "dropout", "cell"}
+    assert sum(map(float, shares.values())) == pytest.approx(1, abs=0.02)
+
+
+# -- reports and presets
+
+
+def test_a_page_of_several_comparisons_names_nothing_of_this_machine(
+    tmp_path, untrained, capsys, monkeypatch
+):
+    kept = {}
+    monkeypatch.setattr(compare, "open_study", lambda storage, heartbeat: kept[storage])
+    untrained(lambda trial, settings: (1.0, trial.seed + len(trial.cell)))
+    (tmp_path / "docs").mkdir()
+    tasks = list(PRESETS["chung2014"].tasks)
+    for name, preset in {"music": "chung2014", "own": None}.items():
+        given = tasks if preset else [f"music --dataset {tmp_path / 'mine.mat'}"]
+        kept[name] = taken(tmp_path / name, trials(given, ["gru", "lstm"], 2, ""))
+        command = f"python -m experiments.compare --tasks {shlex.join(given)} --out {tmp_path / name}"
+        plan = {"command": command, "storage": name, "preset": preset}
+        (tmp_path / name / "plan.json").write_text(json.dumps(plan))
+    page = tmp_path / "docs" / "results.md"
+    folders = [str(tmp_path / "music"), str(tmp_path / "own")]
+    assert compare.main(["report", *folders, "--page", str(page)]) == 0
+    text = page.read_text()
+    pictures = re.findall(r"!\[.+\]\((.+)\)", text)
+    assert pictures == [
+        *("results-music-ranks.png", "results-music-violins.png", "results-music-curves.png"),
+        *("results-own-violins.png", "results-own-curves.png"),
+    ]
+    expected = {"results.md", "results.csv", *pictures}
+    assert {path.name for path in page.parent.iterdir()} == expected
+    assert "### music --dataset mine.mat" in text and "fake 1" in text
+    assert str(tmp_path) not in text + page.with_suffix(".csv").read_text()
+    assert re.search(r"^\| lstm \| .* \| 8\.67 \|$", text, re.MULTILINE), "the published figure"
+    assert PRESETS["chung2014"].differs in text
+    capsys.readouterr()
+    assert compare.main(["report", folders[0], folders[0], "--page", str(page)]) == 2
+    assert "have the same name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_task_and_cell_of_a_preset_can_be_run(name):
+    preset = PRESETS[name]
+    assert set(preset.cells) <= keras_gates.cell_classes().keys()
+    assert preset.seeds >= 1 and (preset.budget is None or budget(preset.budget) == preset.budget)
+    assert preset.tasks
+    for line, published in preset.tasks.items():
+        module, *words = shlex.split(line)
+        options = importlib.import_module(f"experiments.{module}.__main__").train_parser().parse_args(words)
+        assert published.keys() <= (set(preset.cells) or keras_gates.cell_classes().keys())
+        if module == "synthetic":
+            TASKS[options.dataset].rule_of(options)
+
+
+def test_what_is_given_replaces_what_a_preset_has():
+    parser = compare.run_parser()
+    rows = PRESETS["rows"]
+    plan = compare.wanted_trials(parser.parse_args(["--preset", "rows"]))
+    assert len(plan) == rows.seeds * len(rows.cells)
+    assert {(trial.task, trial.budget) for trial in plan} == {(*rows.tasks, rows.budget)}
+    words = ["--preset", "rows", "--cells", "gru", "--seeds", "1", "--budget", "units=3", "--search", "2"]
+    plan = compare.wanted_trials(parser.parse_args(words))
+    task = next(iter(rows.tasks))
+    assert plan == [Trial(task, "gru", 0, "units=3", "random", number) for number in (0, 1)]
+    assert len(compare.wanted_trials(parser.parse_args(["--tasks", "synthetic", "--cells", "gru"]))) == 5
 
 
 # -- whole comparisons, in processes
@@ -171,15 +435,28 @@ def start(clone, *arguments):
 
 def processes(*words):
     """The processes whose command line has all these words."""
-    found = []
+    return [each for each, line, _ in living() if all(any(word in one for one in line) for word in words)]
+
+
+def processes_in(folder):
+    """The processes that name a folder in their command line, or have a file in it open, as forks have."""
+    return [each for each, line, files in living() if any(str(folder) in one for one in [*line, *files])]
+
+
+def living():
+    """Of each process, its number, the words of its command line, and the names of its open files."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             line = (folder / "cmdline").read_bytes().decode().split("\0")
-        except OSError:  # it has ended
+            files = [os.readlink(link) for link in (folder / "fd").iterdir()]
+        except OSError:  # it has ended, or belongs to another user
             continue
-        if all(any(word in each for each in line) for word in words):
-            found.append(int(folder.name))
-    return found
+        yield int(folder.name), line, files
+
+
+def training(out):
+    """The folders of the runs of a comparison that have begun and not ended."""
+    return list((out / "trials").glob("*.partial"))
 
 
 def wait_for(condition, seconds=600):  # a guard: a busy machine takes minutes to start a process
@@ -214,15 +491,17 @@ def test_a_comparison_whose_processes_are_killed_is_finished_by_the_same_command
     command = ["--tasks", "fake", "--cells", "lstm", "simple", "coupled", "--seeds", "2", "--jobs", "2"]
     command += ["--heartbeat", "1", "--out", str(clone / "killed")]
     driver = start(clone, *command)
-    # a worker, whose run goes on without it
-    wait_for(lambda: processes("experiments.fake", str(clone / "killed")))
-    worker = processes("experiments.compare", "work", str(clone / "killed"))[0]
-    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: training(clone / "killed"))
+    first, second = processes("experiments.compare", "work", str(clone / "killed"))
+    # all that a worker has started, which forks its runs; and the other worker, whose run goes on without it
+    for process in Path(f"/proc/{first}/task/{first}/children").read_text().split():
+        os.kill(int(process), signal.SIGKILL)
+    os.kill(second, signal.SIGKILL)
     # the driver, and all that it started
     wait_for(lambda: (clone / "finished.txt").exists())
     driver.kill()
     driver.communicate()
-    for process in processes(str(clone / "killed")):
+    for process in processes_in(clone / "killed"):
         os.kill(process, signal.SIGKILL)
     driver = start(clone, *command)
     stdout, stderr = driver.communicate(timeout=900)
@@ -253,6 +532,12 @@ def test_a_trial_that_cannot_run_is_told_and_tried_again(clone):
     assert [row["cell"] for row in table(clone / "out")] == ["gru", "lstm"]
 
 
+def weights(run):
+    """All variables of a run and of its optimizer after the last epoch, and those of the best, as bytes."""
+    with np.load(run / "checkpoint.npz") as kept:
+        return {name: kept[name].tobytes() for name in kept.files if name != "history"}
+
+
 MY_CELL = """
 from keras_gates.cells import GatedCell
 
@@ -278,6 +563,10 @@ def test_real_cells_on_real_tasks_and_one_that_diverges(tmp_path, monkeypatch, c
     assert compare.main([*command, "--budget", "parameters=120", "--out", "out"]) == 0
     said = capsys.readouterr().out
     assert "4 of 4 done" in said and "2 diverged" in said
+    run = next(Path("out/trials").glob("*-simple-*/config.json")).parent
+    own = Trial(f"synthetic {tiny}", "simple", 0, "parameters=120").arguments("own", {})
+    subprocess.run([sys.executable, "-m", *own], env=worker.environment(), check=True, capture_output=True)
+    assert weights(Path("own")) == weights(run), "a fork trains as a process of its own, to the last bit"
     runs = [json.loads(path.read_text()) for path in Path("out/trials").glob("*/metrics.json")]
     ours, theirs = (run["main_measure"]["value"] for run in runs)
     assert ours == pytest.approx(theirs, rel=1e-4), "MyCell is a simple cell"
@@ -298,6 +587,10 @@ BAD_INPUT = {
     ),
     "no such cell": (["--tasks", "synthetic", "--cells", "elman"], "invalid choice: 'elman'"),
     "a report of nothing": (["report", "."], "is not the folder of a comparison"),
+    "neither tasks nor a preset": ([], "Give --tasks, or --preset"),
+    "no such preset": (["--preset", "x"], "invalid choice: 'x' (choose from"),
+    "a sampler of no search": (["--tasks", "synthetic", "--sampler", "tpe"], "give --search N too"),
+    "a page of another kind": (["report", ".", "--page", "x.html"], "'x.html' is not a file named .md"),
     "no such storage": (["--tasks", "synthetic", "--storage", "nothing://x"], "Cannot open the storage"),
 }
 

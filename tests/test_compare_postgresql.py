@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("psycopg2", reason="no driver of PostgreSQL is installed")
 pytest.importorskip("optuna", reason="needs keras_gates[sweep]")
 
-from test_compare import clone, processes, start, table, wait_for  # noqa: F401 (a fixture)
+from test_compare import clone, start, table, training, wait_for  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.skipif(not shutil.which("initdb"), reason="there is no PostgreSQL server here")
 
@@ -61,7 +61,7 @@ def test_a_database_that_is_silent_longer_than_three_heartbeats_costs_no_trial(c
     command = ["--tasks", "fake", "--cells", "lstm", "coupled", "--seeds", "2", "--jobs", "2"]
     command += ["--heartbeat", "1", "--storage", storage, "--out", str(clone / "there")]
     driver = start(clone, *command)
-    wait_for(lambda: processes("experiments.fake", str(clone / "there")) or driver.poll() is not None)
+    wait_for(lambda: training(clone / "there") or driver.poll() is not None)
     stopped = server_processes(process)
     for each in stopped:
         os.kill(each, signal.SIGSTOP)

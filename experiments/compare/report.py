@@ -1,86 +1,180 @@
-"""The report of a comparison: tables, a picture of ranks, and every trial as a row of a CSV file."""
+"""The report of comparisons: tables, pictures, and every trial as a row of a CSV file."""
 
 import csv
+import re
+import shlex
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.common.errors import InputError
 from experiments.common.pages import page
 from experiments.compare.intervals import LEVEL, holm, mean_of, paired_p, ranks
+from experiments.compare.pictures import draw_curves, draw_ranks, draw_violins
+from experiments.compare.search import importance
 from experiments.compare.study import by_trial, finished
 from keras_gates._files import written_whole
 
-FILES = ("report.md", "report.html", "trials.csv", "ranks.png")
 HEAD = ("cell", "mean", "95 % interval", "seeds", "diverged", "parameters", "seconds", "difference", "p")
+COLUMNS = (
+    *("comparison", "task", "budget", "cell", "seed", "sampler", "number", "settings"),
+    *("outcome", "measure", "value", "cost", "parameters", "seconds"),
+)
+PICTURES = {
+    "ranks": "Mean ranks over tasks",
+    "violins": "The values of each cell on each task",
+    "curves": "The best validation measure so far, on each task",
+}
+OF_THIS_MACHINE = ("--out", "--storage", "--jobs", "--heartbeat")  # options that say nothing of the result
 
 
 class Row(NamedTuple):
-    """A finished trial; `metrics` as the worker keeps them, None if it diverged."""
+    """A finished trial; `metrics` as the worker keeps them, None if it diverged; `settings` by option."""
 
     trial: tuple
     metrics: dict | None
+    settings: dict
 
 
 class Table(NamedTuple):
     """The cells on one task.
 
-    title: the task's command line, and the budget.
+    title: the task's command line, the budget, and how many points were searched.
     measure: the name of the score, and which of higher and lower is better.
-    rows: strings under `HEAD`.
+    head, rows: strings.
+    note: a sentence below, or "".
     """
 
     title: str
     measure: str
+    head: tuple
+    rows: list
+    note: str
+
+
+class Comparison(NamedTuple):
+    """What a report says of a comparison.
+
+    name: that of its folder.
+    about: the sentences of its preset, or "".
+    command: the one that made its trials, without what is of one machine.
+    facts: what a reader must know to read the tables, as sentences.
+    pictures: by their kind, of which `PICTURES` has the descriptions.
+    """
+
+    name: str
+    about: str
+    command: str
+    tables: list
+    facts: list
+    pictures: dict
     rows: list
 
 
-def write_report(study, out, reference=None, command=""):
-    """Write the report of all finished trials into the folder of a comparison; returns its Markdown.
+def comparison_of(study, name, reference=None, command="", preset=None):
+    """What there is to say of all finished trials of a study.
 
     reference: the cell that the others are compared with; by default the first.
-    command: the one that made the trials, which the report shows.
+    command: the one that made the trials.
+    preset: the `Preset` that they follow, if any.
 
     Raises `InputError` if nothing is finished, or the reference has no trial.
     """
     rows = [
-        Row(trial, kept.user_attrs.get("metrics"))
+        Row(trial, kept.user_attrs.get("metrics"), kept.user_attrs["settings"])
         for trial, several in by_trial(study).items()
         if (kept := finished(several)) is not None
     ]
     if not any(row.metrics for row in rows):
-        raise InputError(f"No trial of {out} has a result yet.")
+        raise InputError(f"No trial of {name} has a result yet.")
     cells = list(dict.fromkeys(row.trial.cell for row in rows))
     if reference is None:
         reference = cells[0]
     elif reference not in cells:
         raise InputError(f"--reference {reference} has no trial; there are {', '.join(cells)}.")
-    tables = tables_of(rows, cells, reference)
-    found = ranks_of(rows, cells)
-    facts = facts_of(rows, reference, command, found)
-    markdown = markdown_of(tables, facts, bool(found))
-    content = {
-        "report.md": markdown,
-        "report.html": page("compare/report.html", head=HEAD, tables=tables, facts=facts, ranks=bool(found)),
+    best = best_of_searches(rows)
+    found = ranks_of(best, cells)
+    command = of_any_machine(command)
+    versions = ", ".join(f"{key} {value}" for key, value in versions_of(rows).items())
+    published = preset.tasks if preset else {}
+    return Comparison(
+        name=name,
+        about=f"{preset.about} {preset.differs}" if preset else "",
+        command=command,
+        tables=tables_of(rows, best, cells, reference, published),
+        facts=[*facts_of(rows, reference, found), f"Versions: {versions}."],
+        pictures=pictures_of(rows, best, found, reference, (command, versions)),
+        rows=rows,
+    )
+
+
+def write_report(comparisons, out, stem=None):
+    """Write a page of comparisons, its pictures and its CSV file into a folder; returns the names.
+
+    stem: how all names begin; without one, for one comparison, they are those that its own folder has, and
+        the page is written as HTML too.
+    """
+    named = {
+        (f"{stem}-{comparison.name}-{kind}.png" if stem else f"{kind}.png"): (comparison, kind)
+        for comparison in comparisons
+        for kind in comparison.pictures
     }
-    for name, text in content.items():
+    shown = [
+        (comparison, [(name, PICTURES[kind]) for name, (of, kind) in named.items() if of is comparison])
+        for comparison in comparisons
+    ]
+    texts = {f"{stem or 'report'}.md": markdown_of(shown)}
+    if stem is None:
+        texts["report.html"] = page("compare/report.html", comparisons=shown)
+    table = f"{stem or 'trials'}.csv"
+    for name, text in texts.items():
         with written_whole(out / name, name, replace=True) as path:
             path.write_text(text, encoding="utf-8")
-    with written_whole(out / "trials.csv", "trials.csv", replace=True) as path:
-        write_trials(rows, path)
-    if found:
-        with written_whole(out / "ranks.png", "ranks.png", replace=True) as path:
-            draw_ranks(*found).savefig(path, dpi=110)
-    return markdown
+    with written_whole(out / table, table, replace=True) as path:
+        write_trials(comparisons, path)
+    for name, (comparison, kind) in named.items():
+        with written_whole(out / name, name, replace=True) as path:
+            comparison.pictures[kind].savefig(path, dpi=110)
+    return [*texts, table, *named]
+
+
+# -- trials
+
+
+def best_of_searches(rows):
+    """Of each search the row that is best in validation, or one that diverged if all have; all other rows."""
+    searches = {}
+    for row in rows:
+        searches.setdefault(row.trial._replace(number=0), []).append(row)
+    return [
+        min(several, key=lambda row: row.metrics["cost"] if row.metrics else float("inf"))
+        for several in searches.values()
+    ]
 
 
 def grouped(rows):
-    """The rows of each task and budget, by both."""
+    """The rows of each task, budget and sampler, by a trial of them without cell, seed and number."""
     groups = {}
     for row in rows:
-        groups.setdefault((row.trial.task, row.trial.budget), []).append(row)
+        groups.setdefault(row.trial._replace(cell="", seed=0, number=0), []).append(row)
     return groups
+
+
+def title_of(group, points):
+    """The title of a group of `grouped`; points: of each of its searches."""
+    how = [group.budget] if group.budget else []
+    if group.sampler:
+        how.append(f"best of {points} in validation, {group.sampler}")
+    task = without_folders(group.task)
+    return f"{task} ({', '.join(how)})" if how else task
+
+
+def titles_of(rows):
+    """The titles of all groups."""
+    return {
+        group: title_of(group, 1 + max(row.trial.number for row in several))
+        for group, several in grouped(rows).items()
+    }
 
 
 def values_of(rows, cell):
@@ -88,8 +182,36 @@ def values_of(rows, cell):
     return {row.trial.seed: row.metrics["value"] for row in rows if row.trial.cell == cell and row.metrics}
 
 
-def tables_of(rows, cells, reference):
-    groups = grouped(rows)
+def versions_of(rows):
+    return next(row.metrics["versions"] for row in rows if row.metrics)
+
+
+def of_any_machine(command):
+    """A command without the options that belong to a machine, and without the folders of files."""
+    words, kept = shlex.split(command), []
+    while words:
+        word = words.pop(0)
+        if word in OF_THIS_MACHINE:
+            words = words[1:]
+        elif word.partition("=")[0] not in OF_THIS_MACHINE:
+            kept.append(without_folders(word))
+    return shlex.join(kept)
+
+
+def without_folders(text):
+    """A text in which of every absolute path the name of the file is left."""
+    return re.sub(r"(?<![^\s'\"=])[/~][^\s'\":]*/", "", text)
+
+
+# -- tables
+
+
+def tables_of(rows, best, cells, reference, published):
+    """A `Table` of each task.
+
+    published: figures by the task's command line and cell.
+    """
+    groups, titles = grouped(best), titles_of(rows)
     compared = [
         (group, cell, *_pairs(of_task, cell, reference))
         for group, of_task in groups.items()
@@ -101,21 +223,40 @@ def tables_of(rows, cells, reference):
         (group, cell): (np.mean(np.subtract(ours, theirs)) if ours else None, p)
         for (group, cell, ours, theirs), p in zip(compared, corrected, strict=True)
     }
-    tables = []
-    for (task, budget), of_task in groups.items():
-        measured = next((row.metrics for row in of_task if row.metrics), None)
-        tables.append(
-            Table(
-                f"{task} ({budget})" if budget else task,
-                f"{measured['measure']}, {measured['better']} is better" if measured else "all diverged",
-                [
-                    _table_row(of_task, cell, *tests.get(((task, budget), cell), (None, None)))
-                    for cell in cells
-                    if any(row.trial.cell == cell for row in of_task)
-                ],
-            )
+    return [
+        _table(
+            titles[group],
+            of_task,
+            grouped(rows)[group],
+            {cell: tests.get((group, cell), (None, None)) for cell in cells},
+            published.get(group.task, {}),
         )
-    return tables
+        for group, of_task in groups.items()
+    ]
+
+
+def _table(title, best, rows, tests, published):
+    """tests: of each cell, the difference from the reference and its p-value."""
+    measured = next((row.metrics for row in best if row.metrics), None)
+    searched = any(row.trial.sampler for row in rows)
+    lines = []
+    for cell in [cell for cell in tests if any(row.trial.cell == cell for row in best)]:
+        of_cell = [row for row in best if row.trial.cell == cell]
+        diverged = sum(row.trial.cell == cell and row.metrics is None for row in rows)
+        lines.append(
+            [
+                *_table_row(without_folders(cell), of_cell, diverged, *tests[cell]),
+                *([_settings_of_best(of_cell)] if searched else []),
+                *([published.get(cell, "")] if published else []),
+            ]
+        )
+    return Table(
+        title,
+        f"{measured['measure']}, {measured['better']} is better" if measured else "all diverged",
+        (*HEAD, *(["settings"] if searched else []), *(["published"] if published else [])),
+        lines,
+        _importance_note(rows) if searched else "",
+    )
 
 
 def _pairs(rows, cell, reference):
@@ -125,24 +266,40 @@ def _pairs(rows, cell, reference):
     return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
 
 
-def _table_row(rows, cell, difference, p):
-    of_cell = [row for row in rows if row.trial.cell == cell]
-    found = [row.metrics for row in of_cell if row.metrics]
-    diverged = str(len(of_cell) - len(found))
+def _table_row(cell, rows, diverged, difference, p):
+    found = [row.metrics for row in rows if row.metrics]
     if not found:
-        return [cell, "", "", "0", diverged, "", "", "", ""]
+        return [cell, "", "", "0", str(diverged), "", "", "", ""]
     mean = mean_of([metrics["value"] for metrics in found])
     return [
         cell,
         number(mean.value),
         "" if mean.low is None else f"{number(mean.low)} to {number(mean.high)}",
         str(len(found)),
-        diverged,
+        str(diverged),
         f"{round(np.mean([metrics['parameters'] for metrics in found])):,}",
         f"{np.mean([metrics['seconds'] for metrics in found]):.0f}",
         "" if difference is None else f"{difference:+.3g}",
         "" if p is None else f"{p:.3f}",
     ]
+
+
+def _settings_of_best(rows):
+    """The settings of the seed that is best in validation."""
+    found = [row for row in rows if row.metrics]
+    if not found:
+        return ""
+    best = min(found, key=lambda row: row.metrics["cost"])
+    return ", ".join(f"{name} {value}" for name, value in best.settings.items())
+
+
+def _importance_note(rows):
+    """How much of the variance of the validation cost each setting explains, in a sentence."""
+    shares = importance([(row.trial, row.settings, row.metrics["cost"]) for row in rows if row.metrics])
+    if not shares:
+        return ""
+    listed = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    return f"Importance for the validation cost, by fANOVA: {listed}."
 
 
 def number(value):
@@ -163,16 +320,20 @@ def ranks_of(rows, cells):
     return cells, ranks(np.array(scores))
 
 
-def facts_of(rows, reference, command, found):
+def facts_of(rows, reference, found):
     """What a reader must know to read the tables, as sentences."""
-    versions = next(row.metrics["versions"] for row in rows if row.metrics)
     facts = [
         f"Intervals are {LEVEL:.0%} percentile bootstrap intervals of the mean over seeds; seconds are those "
         "of training on one thread.",
-        f"The difference is that from `{reference}` over the seeds that both have; p is that of a "
-        "permutation test of the signs of these differences, with Holm's correction for all tests of this "
-        "page. With n seeds it is at least 2 / 2**n before the correction.",
+        f"The difference is that from `{without_folders(reference)}` over the seeds that both have; p is "
+        "that of a permutation test of the signs of these differences, with Holm's correction for all tests "
+        "of this comparison. With n seeds it is at least 2 / 2**n before the correction.",
     ]
+    if any(row.trial.sampler for row in rows):
+        facts.append(
+            "Of each search, the test of the point that is best in validation counts; violins show all "
+            "points, settings are those of the best seed."
+        )
     if found:
         _, of = found
         friedman = "" if of.p is None else f" Friedman's test that all cells are equal: p = {of.p:.3f}."
@@ -180,47 +341,83 @@ def facts_of(rows, reference, command, found):
             f"Cells whose mean ranks differ by less than {of.critical:.2f} are not told apart by Nemenyi's "
             f"test (Demšar 2006).{friedman}"
         )
-    if command:
-        facts.append(f"Made by `{command}`.")
-    facts.append("Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
     return facts
 
 
-def markdown_of(tables, facts, has_ranks):
+# -- pictures
+
+
+def pictures_of(rows, best, found, reference, signature):
+    """The figures by kind."""
+    titles = titles_of(rows)
+    with_results = {
+        group: measured
+        for group, of_task in grouped(rows).items()
+        if (measured := [row for row in of_task if row.metrics])
+    }
+    violins, curves = {}, {}
+    for group, of_task in with_results.items():
+        cells = list(dict.fromkeys(row.trial.cell for row in of_task))
+        violins[titles[group]] = (
+            of_task[0].metrics["measure"],
+            {
+                without_folders(cell): [row.metrics["value"] for row in of_task if row.trial.cell == cell]
+                for cell in cells
+            },
+        )
+        curves[titles[group]] = _curves([row for row in best if row in of_task], reference)
+    figures = {"ranks": draw_ranks(*found, signature)} if found else {}
+    return {
+        **figures,
+        "violins": draw_violins(violins, signature),
+        "curves": draw_curves(curves, signature),
+    }
+
+
+def _curves(rows, reference):
+    """What `draw_curves` takes of a task: the reference first, then the cells from the best in validation."""
+    validated = rows[0].metrics["validated"]
+    costs = {}
+    for row in rows:
+        costs.setdefault(row.trial.cell, []).append(row.metrics["cost"])
+    order = sorted(costs, key=lambda cell: (cell != reference, np.mean(costs[cell])))
+    of_cell = {
+        without_folders(cell): [row.metrics["curve"] for row in rows if row.trial.cell == cell]
+        for cell in order
+    }
+    return validated, validated != "val_loss", of_cell
+
+
+# -- files
+
+
+def markdown_of(shown):
+    """The page; shown: comparisons, each with the names and descriptions of its pictures."""
     parts = ["# Cells compared"]
-    for table in tables:
-        lines = [HEAD, ["---"] * len(HEAD), *table.rows]
-        parts.append(f"## {table.title}\n\n{table.measure}")
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    if has_ranks:
-        parts.append("![Mean ranks over tasks](ranks.png)")
-    return "\n\n".join([*parts, *facts]) + "\n"
+    for comparison, pictures in shown:
+        parts.append(f"## {comparison.name}")
+        parts += filter(None, [comparison.about])
+        parts.append(f"```sh\n{comparison.command}\n```")
+        for table in comparison.tables:
+            lines = [table.head, ["---"] * len(table.head), *table.rows]
+            parts.append(f"### {table.title}\n\n{table.measure}")
+            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+            parts += filter(None, [table.note])
+        parts += [f"![{description}]({name})" for name, description in pictures]
+        parts += comparison.facts
+    return "\n\n".join(parts) + "\n"
 
 
-def write_trials(rows, path):
+def write_trials(comparisons, path):
+    """Every trial as a row of a CSV file."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            ["task", "budget", "cell", "seed", "outcome", "measure", "value", "parameters", "seconds"]
-        )
-        for trial, metrics in sorted(rows, key=lambda row: row.trial):
-            kept = (
-                [metrics[name] for name in ("measure", "value", "parameters", "seconds")]
-                if metrics
-                else [""] * 4
-            )
-            outcome = "complete" if metrics else "diverged"
-            writer.writerow([trial.task, trial.budget, trial.cell, trial.seed, outcome, *kept])
-
-
-def draw_ranks(cells, found):
-    """Mean ranks, the best on top, and how far two must be apart."""
-    order = np.argsort(found.mean)[::-1]
-    figure = Figure(figsize=(7, 1 + 0.3 * len(cells)), layout="constrained")
-    axes = figure.subplots()
-    rows = range(len(cells))
-    axes.errorbar(found.mean[order], rows, xerr=found.critical / 2, fmt="o", capsize=3)
-    axes.set_yticks(rows, [cells[at] for at in order])
-    axes.set_xlabel("mean rank over tasks; bars that do not meet tell cells apart")
-    axes.grid(axis="x", alpha=0.3)
-    return figure
+        writer.writerow(COLUMNS)
+        for comparison in comparisons:
+            for trial, metrics, settings in sorted(comparison.rows, key=lambda row: row.trial):
+                names = ("measure", "value", "cost", "parameters", "seconds")
+                kept = [metrics[name] for name in names] if metrics else [""] * len(names)
+                point = " ".join(f"--{name}={value}" for name, value in settings.items())
+                which = [trial.budget, without_folders(trial.cell), trial.seed, trial.sampler, trial.number]
+                outcome = "complete" if metrics else "diverged"
+                writer.writerow([comparison.name, without_folders(trial.task), *which, point, outcome, *kept])
