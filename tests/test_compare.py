@@ -433,9 +433,9 @@ def start(clone, *arguments):
     )
 
 
-def processes(*words):
-    """The processes whose command line has all these words."""
-    return [each for each, line, _ in living() if all(any(word in one for one in line) for word in words)]
+def workers(out):
+    """The workers of a comparison."""
+    return [each for each, line, _ in living() if {"work", str(out)} <= set(line)]
 
 
 def processes_in(folder):
@@ -492,7 +492,7 @@ def test_a_comparison_whose_processes_are_killed_is_finished_by_the_same_command
     command += ["--heartbeat", "1", "--out", str(clone / "killed")]
     driver = start(clone, *command)
     wait_for(lambda: training(clone / "killed"))
-    first, second = processes("experiments.compare", "work", str(clone / "killed"))
+    first, second = workers(clone / "killed")
     # all that a worker has started, which forks its runs; and the other worker, whose run goes on without it
     for process in Path(f"/proc/{first}/task/{first}/children").read_text().split():
         os.kill(int(process), signal.SIGKILL)

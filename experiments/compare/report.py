@@ -211,7 +211,7 @@ def tables_of(rows, best, cells, reference, published):
 
     published: figures by the task's command line and cell.
     """
-    groups, titles = grouped(best), titles_of(rows)
+    groups, of_searches, titles = grouped(best), grouped(rows), titles_of(rows)
     compared = [
         (group, cell, *_pairs(of_task, cell, reference))
         for group, of_task in groups.items()
@@ -227,7 +227,7 @@ def tables_of(rows, best, cells, reference, published):
         _table(
             titles[group],
             of_task,
-            grouped(rows)[group],
+            of_searches[group],
             {cell: tests.get((group, cell), (None, None)) for cell in cells},
             published.get(group.task, {}),
         )
@@ -349,23 +349,17 @@ def facts_of(rows, reference, found):
 
 def pictures_of(rows, best, found, reference, signature):
     """The figures by kind."""
-    titles = titles_of(rows)
-    with_results = {
-        group: measured
-        for group, of_task in grouped(rows).items()
-        if (measured := [row for row in of_task if row.metrics])
-    }
+    titles, of_best = titles_of(rows), grouped(best)
     violins, curves = {}, {}
-    for group, of_task in with_results.items():
-        cells = list(dict.fromkeys(row.trial.cell for row in of_task))
-        violins[titles[group]] = (
-            of_task[0].metrics["measure"],
-            {
-                without_folders(cell): [row.metrics["value"] for row in of_task if row.trial.cell == cell]
-                for cell in cells
-            },
-        )
-        curves[titles[group]] = _curves([row for row in best if row in of_task], reference)
+    for group, of_task in grouped(rows).items():
+        measured = [row for row in of_task if row.metrics]
+        if not measured:
+            continue
+        values = {}
+        for row in measured:
+            values.setdefault(without_folders(row.trial.cell), []).append(row.metrics["value"])
+        violins[titles[group]] = measured[0].metrics["measure"], values
+        curves[titles[group]] = _curves([row for row in of_best[group] if row.metrics], reference)
     figures = {"ranks": draw_ranks(*found, signature)} if found else {}
     return {
         **figures,
