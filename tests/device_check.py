@@ -42,7 +42,7 @@ def masked(devices):
             ]
         )
         model.build((None, 6))
-        options = SimpleNamespace(learning_rate=0.05, decay=True, clip=0.01)
+        options = SimpleNamespace(learning_rate=0.05, decay=True, clip=0.01, average=0.0)
         compile_model(model, options, steps=8)
     build_for_fit(model, SimpleNamespace(once=lambda: batches[1:]))
     history = model.fit(data, epochs=2, shuffle=False, verbose=0).history

@@ -41,8 +41,11 @@ def compile_model(model, options, steps, optimizer=adam, loss=None, metrics=None
     rate = options.learning_rate
     if options.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    made = optimizer(rate, options)
+    if options.average:
+        made.use_ema, made.ema_momentum = True, options.average
     model.compile(
-        optimizer=optimizer_of_whole_batch(optimizer(rate, options)),
+        optimizer=optimizer_of_whole_batch(made),
         loss=loss_of_whole_batch(loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
         weighted_metrics=list(metrics),
         # XLA would compile every new length of a batch, which takes longer than it saves
@@ -127,6 +130,9 @@ def finished_epochs(path):
 class Keeper(keras.callbacks.Callback):
     """Keeps the history, the best weights and, after every epoch, a `Checkpoint`.
 
+    With `options.average`, validation, the score and the best weights are those of the moving average, while
+    the training goes on from the weights themselves.
+
     score: None, or a function from the network to the number that tells how good an epoch is.
     """
 
@@ -141,8 +147,7 @@ class Keeper(keras.callbacks.Callback):
         return is_done(self.history, self.options)
 
     def restore_best(self):
-        for variable, value in zip(self.network.variables, self.best, strict=True):
-            variable.assign(value)
+        _assign(self.network.variables, self.best)
 
     def on_train_begin(self, logs=None):
         raise_if_stopped()
@@ -158,6 +163,12 @@ class Keeper(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self.seconds = time.perf_counter() - self.began
+        if self.options.average:
+            # Keras' callback swaps by adding and subtracting, which rounds: so they are kept here
+            self.trained = _values(self._variables())
+            swap = keras.callbacks.SwapEMAWeights()
+            swap.set_model(self.model)
+            swap.on_test_begin()
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs["val_loss"]):
@@ -168,8 +179,10 @@ class Keeper(keras.callbacks.Callback):
             measures[SCORE] = self.score(self.network)
         self.history.append(dict(epoch=epoch + 1, **measures, seconds=round(self.seconds, 3)))
         if best_epoch(self.history) == epoch + 1:
-            self.best = [variable.numpy() for variable in self.network.variables]
-        states = [variable.numpy() for variable in self._variables()]
+            self.best = _values(self.network.variables)
+        if self.options.average:
+            _assign(self._variables(), self.trained)
+        states = _values(self._variables())
         self.folder.write(self.folder.checkpoint.name, Checkpoint(self.history, states, self.best).write)
         self.model.stop_training = self.is_done()
 
@@ -184,9 +197,17 @@ class Keeper(keras.callbacks.Callback):
                 raise InputError(
                     f"{self.folder.checkpoint} belongs to another network, the run cannot be resumed."
                 )
-        for variable, value in zip(variables, kept.states, strict=True):
-            variable.assign(value)
+        _assign(variables, kept.states)
         self.history, self.best = kept.history, kept.best
+
+
+def _values(variables):
+    return [variable.numpy() for variable in variables]
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def is_done(history, options):

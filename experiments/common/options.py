@@ -126,6 +126,14 @@ def training_parser(task, description, epilog=None, both_ways=True, examples="ex
         "--clip", type=positive, default=1.0, help="clip the gradient of each weight to this norm"
     )
     fit.add_argument(
+        "--average",
+        type=share,
+        default=0.0,
+        metavar="MOMENTUM",
+        help="validate and keep a moving average of the weights: at each step it keeps this share of itself, "
+        "such as 0.999, and takes the rest from the weights; 0 for the weights themselves",
+    )
+    fit.add_argument(
         "--seed",
         type=whole(0, 2**32 - 1),
         default=0,
