@@ -173,6 +173,42 @@ def trained_once(layer, x, memory, rng):
     return found | {f"trained {k}": weight for k, weight in enumerate(model.get_weights())}
 
 
+def dropped_weights():
+    """Whether a layer with `weight_dropout` is one whose recurrent kernel has the same elements dropped.
+
+    No two backends draw the same, so each is compared with itself: outputs, and what a step of `fit` leaves.
+    """
+    rng = np.random.default_rng(11)
+    x, y = (rng.normal(size=shape).astype("float32") for shape in ((2, 4, 3), (2, 4, 5)))
+    found = {}
+    for name in ("lstm", "gru", "indrnn"):
+        cell = keras_gates.cell_classes()[name](5, seed=6)
+        layer = keras_gates.RNN(cell, return_sequences=True, weight_dropout=0.4)
+        model = keras.Sequential([keras.Input((4, 3)), layer])
+        model.compile(keras.optimizers.SGD(0.5), "mse")
+        start, state = [copied(weight) for weight in model.weights], copied(cell.seed_generator.state)
+        kernel = copied(cell.recurrent_kernel)
+        ones = keras.ops.ones(kernel.shape)
+        dropped = copied(keras.random.dropout(ones, 0.4, seed=cell.seed_generator))
+        cell.seed_generator.state.assign(state)
+        outputs = keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(x), training=True))
+        cell.seed_generator.state.assign(state)
+        model.fit(x, y, verbose=0)
+        after = copied(cell.recurrent_kernel)
+        model.set_weights(start)
+        cell.recurrent_kernel.assign(kernel * dropped)
+        found[f"{name}/outputs"] = np.allclose(model.predict(x, verbose=0), outputs, atol=1e-6)
+        found[f"{name}/share"] = 0 < np.mean(dropped == 0) < 1
+        found[f"{name}/unchanged"] = np.array_equal(after[dropped == 0], kernel[dropped == 0])
+        found[f"{name}/changed"] = np.any(after != kernel)
+    return found
+
+
+def copied(value):
+    """A copy as an array: that of a weight may be its memory on PyTorch."""
+    return np.array(keras.ops.convert_to_numpy(value))
+
+
 def writing():
     """What a decoder that attends writes from prompts of two lengths, and whether it goes on."""
     heard, said = (keras.Input((None,), dtype="int32", name=name) for name in ("heard", "said"))
@@ -218,7 +254,7 @@ def answers():
         for rnn in RNNS:
             found |= {f"{row}/{rnn}/{name}": value for name, value in forward(row, RNNS[rnn]).items()}
         found |= {f"{row}/{name}": value for name, value in after_one_step(row).items()}
-    for what in (attention, pooling, crf, positions, writing):
+    for what in (attention, pooling, crf, positions, dropped_weights, writing):
         found |= {f"{what.__name__}/{name}": value for name, value in what().items()}
     return found
 

@@ -54,7 +54,7 @@ def answers_on(backend, python, folder):
         return dict(arrays)
 
 
-OTHERS = ["attention", "pooling", "crf", "positions", "writing"]
+OTHERS = ["attention", "pooling", "crf", "positions", "dropped_weights", "writing"]
 
 
 def python_with_jax(cache):
@@ -101,6 +101,12 @@ def test_layers_start_from_the_weights_of_keras(on_tensorflow):
     """And so on the other backends, whose answers are compared with these."""
     found = [value for name, value in on_tensorflow.items() if name.endswith("starts as in Keras")]
     assert len(found) == 3 and np.all(found)
+
+
+def test_dropped_weights_are_those_of_the_mask(on_tensorflow):
+    """And so on the other backends, whose answers are compared with these."""
+    found = [value for name, value in on_tensorflow.items() if name.startswith("dropped_weights/")]
+    assert len(found) == 12 and np.all(found)
 
 
 @pytest.mark.parametrize("row", [*MAIN, *OTHERS], ids=str)

@@ -25,6 +25,8 @@ PAPERS = {
     "Lafferty, McCallum & Pereira 2001": "https://repository.upenn.edu/cis_papers/159/",
     "Li et al. 2018": "https://arxiv.org/abs/1803.04831",
     "Luong, Pham & Manning 2015": "https://arxiv.org/abs/1508.04025",
+    "Merity, Keskar & Socher 2018": "https://arxiv.org/abs/1708.02182",
+    "Miyato, Dai & Goodfellow 2017": "https://arxiv.org/abs/1605.07725",
     "Mnih et al. 2014": "https://arxiv.org/abs/1406.6247",
     "Sønderby et al. 2015": "https://arxiv.org/abs/1509.05329",
     "Viterbi 1967": "https://doi.org/10.1109/TIT.1967.1054010",

@@ -150,7 +150,7 @@ def weights_of(cell, description):
     vectors = [_vector(cell, name) for name in description["vector_names"]]
     return {
         "kernel": cell.kernel.value,
-        "recurrent_kernel": cell.recurrent_kernel.value if matrix else ops.zeros((0,)),
+        "recurrent_kernel": _value(cell.recurrent_kernel) if matrix else ops.zeros((0,)),
         "bias": ops.zeros(cell.bias_shape) if cell.bias is None else cell.bias.value,
         "vectors": ops.stack(vectors) if vectors else ops.zeros((0, cell.units)),
     }
@@ -158,4 +158,9 @@ def weights_of(cell, description):
 
 def _vector(cell, name):
     """IndRNN's recurrent weights, or the peephole of a gate."""
-    return (cell.recurrent_kernel if name == "u" else cell.peephole_weights[name]).value
+    return _value(cell.recurrent_kernel if name == "u" else cell.peephole_weights[name])
+
+
+def _value(weight):
+    """The tensor of a weight, which is one already where elements of it are dropped."""
+    return weight.value if isinstance(weight, keras.Variable) else weight

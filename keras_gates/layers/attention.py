@@ -6,6 +6,7 @@ import keras
 
 from keras_gates.attention.base import Attention
 from keras_gates.cells.base import register
+from keras_gates.cells.inside import cells_inside
 from keras_gates.layers.rnn import RNN
 
 
@@ -44,7 +45,7 @@ class AttentionRNN(RNN):
     def attentions(self):
         """What looks at the memory: the attention of each cell that has one."""
         # A method, not a property: Keras would save the layers in a property a second time.
-        found = [getattr(cell, "attention", None) for cell in _inside(self.cell)]
+        found = [getattr(cell, "attention", None) for cell in cells_inside(self.cell)]
         return [attention for attention in found if isinstance(attention, Attention)]
 
     def build(self, sequences_shape, memory_shape=None, initial_state_shape=None):
@@ -75,9 +76,3 @@ class AttentionRNN(RNN):
         finally:
             for attention in self.attentions():
                 attention.forget()
-
-
-def _inside(cell):
-    """A cell, and all cells inside it."""
-    inner = getattr(cell, "cells", None) or [c for c in [getattr(cell, "cell", None)] if c is not None]
-    return [cell, *(deeper for each in inner for deeper in _inside(each))]

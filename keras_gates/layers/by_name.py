@@ -105,7 +105,8 @@ def layer_of(cell_class: type[GatedCell]) -> type[CellLayer]:
     Use it for your own cells too; assign the result to its name, in the module that defines it.
     """
     name = cell_class.__name__.removesuffix("Cell")
-    arguments = {**arguments_of(cell_class), **arguments_of_rnn()}
+    own = {"weight_dropout": inspect.signature(RNN).parameters["weight_dropout"]}
+    arguments = {**arguments_of(cell_class), **arguments_of_rnn(), **own}
     about = (
         f"`keras_gates.RNN({cell_class.__name__}(…))` in one call, saved and loaded under its own name.\n\n"
     )
@@ -115,7 +116,7 @@ def layer_of(cell_class: type[GatedCell]) -> type[CellLayer]:
         "__module__": __name__,
         "__signature__": signature_of(arguments),
         "__doc__": about
-        + "The arguments are those of the cell and of `keras.layers.RNN`. The cell:\n\n"
+        + "The arguments are those of the cell and of `keras_gates.RNN`. The cell:\n\n"
         + inspect.cleandoc(cell_class.__doc__),
     }
     return register()(type(name, (CellLayer,), body))

@@ -41,6 +41,7 @@ class Clockwork(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -79,6 +80,7 @@ class CoupledLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -117,6 +119,7 @@ class CoupledPeepholeLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -149,6 +152,7 @@ class DepthGatedLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -187,6 +191,7 @@ class FullGateRecurrenceLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -220,6 +225,7 @@ class GRU(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -249,6 +255,7 @@ class IndRNN(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -282,6 +289,7 @@ class JANET(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -314,6 +322,7 @@ class LSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -350,6 +359,7 @@ class LayerNormGRU(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -387,6 +397,7 @@ class LayerNormLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -420,6 +431,7 @@ class LayerNormSimpleRNN(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -447,6 +459,7 @@ class MinGRU(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -475,6 +488,7 @@ class MinLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -506,6 +520,7 @@ class MinimalGated(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -543,6 +558,7 @@ class NoForgetGateLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -581,6 +597,7 @@ class NoInputActivationLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -619,6 +636,7 @@ class NoInputGateLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -657,6 +675,7 @@ class NoOutputActivationLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -695,6 +714,7 @@ class NoOutputGateLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -733,6 +753,7 @@ class PeepholeLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -766,6 +787,7 @@ class PeepholeOnlyLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -799,6 +821,7 @@ class SLSTM(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...
 
@@ -828,5 +851,6 @@ class SimpleRNN(CellLayer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
+        weight_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None: ...

@@ -10,6 +10,7 @@ import functools
 import keras
 from keras import ops
 
+from keras_gates.cells.inside import attributes
 from keras_gates.cells.wrappers import WrapperCell
 from keras_gates.layers.attention import AttentionRNN
 from keras_gates.layers.pooling import pool_step_of
@@ -18,19 +19,6 @@ from keras_gates.layers.rnn import RNN
 
 class CalledTwiceError(ValueError):
     """A layer that is called more than once in a step, so that its states have no unique names."""
-
-
-@contextlib.contextmanager
-def attributes(target, **values):
-    """Within the context, `target` has these attributes, which are hidden from Keras' tracking."""
-    kept = {name: vars(target)[name] for name in values if name in vars(target)}
-    vars(target).update(values)
-    try:
-        yield
-    finally:
-        for name in values:
-            del vars(target)[name]
-        vars(target).update(kept)
 
 
 @contextlib.contextmanager
