@@ -76,6 +76,7 @@ from keras_gates.layers.crf import CRF, CRFAccuracy, CRFDecoder, CRFLoss, CRFMar
 from keras_gates.layers.each_step import EachStep
 from keras_gates.layers.joining import JoinSteps
 from keras_gates.layers.mixture_density import MixtureDensity, MixtureDensityLoss
+from keras_gates.layers.normalized_embedding import NormalizedEmbedding
 from keras_gates.layers.pooling import AttentionPooling, MaxPooling, MeanPooling, SumPooling
 from keras_gates.layers.rnn import RNN
 from keras_gates.layers.spatial_transformer import SpatialTransformer
@@ -156,6 +157,7 @@ __all__ = [
     "NoOutputActivationLSTMCell",
     "NoOutputGateLSTM",
     "NoOutputGateLSTMCell",
+    "NormalizedEmbedding",
     "PeepholeLSTM",
     "PeepholeLSTMCell",
     "PeepholeOnlyLSTM",
