@@ -21,6 +21,8 @@ FORMATS = (".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parqu
 DELIMITERS = ",\t;|"
 MOST_LABELS = 100  # a column with more different values is not guessed to hold labels
 FEW = 0.01  # a larger share of empty texts is an error: it is probably the wrong column
+# what unpacking a damaged file raises
+DAMAGES = (gzip.BadGzipFile, EOFError, zipfile.BadZipFile, zipfile.zlib.error)
 LOOKED_AT = 5_000  # rows by which columns are guessed
 
 
@@ -145,19 +147,21 @@ def unpacked(path):
         if suffix == ".gz":
             return path.stem, gzip.decompress(path.read_bytes())
         if suffix == ".zip":
-            return _only_member(path)
-    except (gzip.BadGzipFile, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+            with zipfile.ZipFile(path) as archive:
+                name = only_member(path, archive)
+                return name, archive.read(name)
+    except DAMAGES as error:
         raise InputError(f"{path} cannot be unpacked: {reason_of(error)}.") from error
     return path.name, path.read_bytes()
 
 
-def _only_member(path):
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
-        if len(names) != 1:
-            some = ", ".join(names[:5]) or "nothing"
-            raise InputError(f"{path} must hold one file, not {len(names)} ({some}): unpack it.")
-        return names[0], archive.read(names[0])
+def only_member(path, archive):
+    """The name of the one file in an archive. Raises `InputError` if there are none or several."""
+    names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+    if len(names) != 1:
+        some = ", ".join(names[:5]) or "nothing"
+        raise InputError(f"{path} must hold one file, not {len(names)} ({some}): unpack it.")
+    return names[0]
 
 
 def decoded(path, content, encoding):
