@@ -4,6 +4,7 @@ import keras
 
 import keras_gates
 from experiments.common.cells import plain_name
+from experiments.common.errors import InputError
 
 POOLINGS = ("mean", "max", "attention", "last")
 
@@ -32,14 +33,22 @@ def recurrent_stack(sequence, options, return_sequences=True, residual=False):
     matrix where the widths differ, as they always do between bidirectional layers.
     """
     cell_class = keras_gates.cell_classes()[options.cell]
+    # a task may have neither this option nor that of both directions
+    weight_dropout = getattr(options, "weight_dropout", 0.0)
     for level in range(1, options.layers + 1):
         last = level == options.layers
         name = f"{plain_name(options.cell)}_{level}"
         cell = cell_class(options.units)
+        if weight_dropout and not cell.recurrent_gates:
+            raise InputError(
+                f"--weight-dropout: the cell {options.cell} has no recurrent matrix to drop from."
+            )
         if residual:
             cell = keras_gates.ResidualCell(cell, project=sequence.shape[-1] != options.units)
-        layer = keras_gates.RNN(cell, return_sequences=return_sequences or not last, name=name)
-        if getattr(options, "bidirectional", False):  # a task may have no such option
+        layer = keras_gates.RNN(
+            cell, return_sequences=return_sequences or not last, weight_dropout=weight_dropout, name=name
+        )
+        if getattr(options, "bidirectional", False):
             layer = keras.layers.Bidirectional(layer, name=f"both_ways_{level}")
         sequence = layer(keras.layers.Dropout(options.dropout)(sequence))
     return sequence

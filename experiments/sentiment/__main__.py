@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from experiments.common import tables, training, words
+from experiments.common import starting, strength, tables, training, words
 from experiments.common.answers import TOGETHER, probabilities_of
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, share, training_parser, whole
@@ -162,6 +162,8 @@ def train_parser():
         default=LONGEST,
         help="the test and the saved model read at most this many words or characters of each text",
     )
+    strength.add_options(parser)
+    starting.add_options(parser)
     return parser
 
 

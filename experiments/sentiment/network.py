@@ -2,11 +2,13 @@
 
 import keras
 
+from experiments.common import strength
 from experiments.common.recurrent import recurrent_pool
 from experiments.sentiment import TASK
 from keras_gates.layers.text import AtLeastOneStep, FirstSteps, HashedNGrams
 
 BUCKETS = 2**16  # vectors that all n-grams share
+VECTORS = "word_dropout"  # the layer that gives the vectors of the words
 LONGEST = 10_000  # words or characters that a saved model reads of a text, unless it is told otherwise
 
 
@@ -16,21 +18,18 @@ def network(vocabulary, labels, options):
     vocabulary, labels: how many there are.
     """
     ids = keras.Input((None,), dtype="int32", name="ids")
-    features = _vectors(vocabulary, options.embedding, "embedding")(ids)
+    vectors = strength.embedding(options)
+    features = vectors(vocabulary, options.embedding, mask_zero=True, name="embedding")(ids)
     if options.ngrams > 1:
-        of_ngrams = _vectors(BUCKETS, options.embedding, "ngram_embedding")
+        of_ngrams = vectors(BUCKETS, options.embedding, mask_zero=True, name="ngram_embedding")
         hashed = [HashedNGrams(n, BUCKETS, name=f"ngrams_{n}")(ids) for n in range(2, options.ngrams + 1)]
         features = keras.layers.Add(name="with_ngrams")([features, *map(of_ngrams, hashed)])
-    if options.word_dropout:
-        # whole vectors, so that the network learns to do without any word
-        features = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1))(features)
+    # whole vectors, so that the network learns to do without any word
+    drop = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1), name=VECTORS)
+    features = drop(features)
     features = recurrent_pool(features, options)
     logits = keras.layers.Dense(labels, name="logits")(keras.layers.Dropout(options.dropout)(features))
     return keras.Model(ids, logits, name=TASK)
-
-
-def _vectors(number, width, name):
-    return keras.layers.Embedding(number, width, mask_zero=True, name=name)
 
 
 def serving(model, vectorizer, longest=LONGEST):

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.common import tables, training, words
+from experiments.common import starting, strength, tables, training, words
 from experiments.common.batches import Batches, pad
 from experiments.common.metrics import classification
 from experiments.sentiment import data, linear
-from experiments.sentiment.network import network, serving
+from experiments.sentiment.network import VECTORS, network, serving
 
 EVALUATION_BATCH = 256
 TRACED = 3  # test texts that --trace shows
@@ -29,6 +29,7 @@ def prepare(options, given):
     corpus = data.load(
         options.dataset, options.limit, tables.Form.of(options), options.validation, options.test
     )
+    start = starting.start_of(options, given)
     suit(options, given, corpus)
     vectorizer = words.vectorizer(corpus.train.texts, options.vocabulary, options.tokens, RARE)
     weights = class_weights(corpus) if options.class_weights == "balanced" else None
@@ -41,25 +42,31 @@ def prepare(options, given):
         )
     )
     beside = _beside(options, corpus, vectorizer, validation)
+    model = network(vectorizer.vocabulary_size(), len(corpus.names), options)
+    start.fill(model, "embedding", vectorizer.get_vocabulary(include_special_tokens=False))
     answering = beside.answering if beside else lambda model: model
     return training.Problem(
         train=train,
         validation=validation,
-        model=network(vectorizer.vocabulary_size(), len(corpus.names), options),
+        model=strength.regularised(model, VECTORS, train, options),
+        optimizer=start.optimizer(len(train)),
+        loss=strength.cross_entropy(options),
         serving=lambda model: serving(answering(model), vectorizer, options.serving_length),
         test=lambda model: _test(model, beside, test, corpus),
         labels=corpus.names,
         facts={
             "data": corpus.fingerprint(),
             "examples": {name: len(part) for name, part in corpus.parts().items()},
+            **start.facts,
         },
         texts=tuple(corpus.test.texts[:TRACED]),
         notes=(
             "Split: the files that the data come in; what they do not give, by a hash of the text.",
             f"It reads {options.tokens}, at most {options.max_length} of a text in training and "
             f"{options.serving_length:,} later; those seen only once in training are unknown to it.",
+            *start.notes,
         ),
-        metadata={"tokens": options.tokens, "max_length": options.serving_length},
+        metadata={"tokens": options.tokens, "max_length": options.serving_length, **start.metadata},
         use="predict RUN < texts.txt",
         main_measure=training.ACCURACY,
     )

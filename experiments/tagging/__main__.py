@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from experiments.common import highlight, training
+from experiments.common import highlight, starting, strength, training
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, looked_up, share, training_parser, whole
 from experiments.common.run_folder import check_labels, load_run
@@ -37,7 +37,7 @@ DEFAULTS = {
 
 
 def train(parser, options):
-    training.train(TASK, prepare, look, parser, options)
+    training.train(TASK, lambda options: prepare(options, parser.given), look, parser, options)
 
 
 def predict(parser, options):
@@ -147,6 +147,8 @@ def train_parser(reads):
         "tags mark spans, which then are well-formed if those of the training part are",
     )
     task.add_argument("--window", type=whole(1), default=128, help="characters of code in a training example")
+    strength.add_options(parser)
+    starting.add_options(parser)
     parser.set_defaults(bidirectional=True, decay=True, **DEFAULTS[reads])
     return parser
 

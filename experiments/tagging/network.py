@@ -5,16 +5,22 @@ from keras import ops
 
 import keras_gates
 from experiments.common import recurrent as models
+from experiments.common import strength
 from keras_gates.layers.text import LowerCase, TagNames, UniqueStrings, WordShape
 
 SHAPE_EMBEDDING = 16
 PADDING = ""  # no word and no character is the empty string
 
 
+def vectors_of(network):
+    """The name of the layer that gives the vectors of the words, or of the characters of a text."""
+    return "word_dropout" if network.input.name == "words" else "character_vectors"
+
+
 def text_network(alphabet, tags, options):
     """Texts (batch,) -> logits (batch, time, tags), a step per character; the shorter texts are padded."""
     texts = keras.Input((), dtype="string", name="texts")
-    features = _characters(texts, alphabet, options.embedding)
+    features = _characters(texts, alphabet, options.embedding, strength.embedding(options))
     return _tagger(texts, features, tags, options)
 
 
@@ -28,9 +34,10 @@ def word_network(vocabulary, alphabet, tags, options, shapes=None):
     """
     words = keras.Input((None,), dtype="string", name="words")
     forms = words if shapes is None else LowerCase(name="lower_case")(words)
-    features = _vectors(forms, vocabulary, options.embedding, "form")
+    features = _vectors(forms, vocabulary, options.embedding, "form", strength.embedding(options))
     # drops whole vectors, so that the network learns to tag words that it has never seen
-    features = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1))(features)
+    drop = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1), name="word_dropout")
+    features = drop(features)
     if alphabet is not None:
         spelling = _spelling(words, alphabet, options)
         features = keras_gates.JoinSteps(name="form_and_characters")([features, spelling])
@@ -79,19 +86,19 @@ def _tagger(strings, features, tags, options):
     return keras.Model(strings, keras.layers.Dense(tags, name="logits")(features), name="tagger")
 
 
-def _vectors(strings, vocabulary, width, name):
+def _vectors(strings, vocabulary, width, name, kind=keras.layers.Embedding):
     """Strings (batch, time) -> a vector for each, (batch, time, width), masked where they are padding."""
     ids = keras.layers.StringLookup(vocabulary=vocabulary, mask_token=PADDING, name=f"{name}s")(strings)
-    vectors = keras.layers.Embedding(len(vocabulary) + 2, width, mask_zero=True, name=f"{name}_vectors")
+    vectors = kind(len(vocabulary) + 2, width, mask_zero=True, name=f"{name}_vectors")
     return vectors(ids)
 
 
-def _characters(texts, alphabet, width):
+def _characters(texts, alphabet, width, kind=keras.layers.Embedding):
     """Texts (batch,) -> a vector for each character (batch, time, width), masked beyond their ends."""
     ids = keras.layers.TextVectorization(
         standardize=None, split="character", vocabulary=alphabet, name="characters"
     )(texts)
-    vectors = keras.layers.Embedding(len(alphabet) + 2, width, mask_zero=True, name="character_vectors")
+    vectors = kind(len(alphabet) + 2, width, mask_zero=True, name="character_vectors")
     return vectors(ids)
 
 

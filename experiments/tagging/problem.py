@@ -6,10 +6,17 @@ import keras
 import numpy as np
 
 import keras_gates
-from experiments.common import training
+from experiments.common import starting, strength, training
 from experiments.tagging import data
 from experiments.tagging.measures import are_spans, are_well_formed, measure, span_f1
-from experiments.tagging.network import answers, serving, text_network, with_crf, word_network
+from experiments.tagging.network import (
+    answers,
+    serving,
+    text_network,
+    vectors_of,
+    with_crf,
+    word_network,
+)
 from experiments.tagging.pieces import EVALUATION_BATCH, TagBatches, pieces, windows
 from keras_gates.layers.text import LowerCase, WordShape
 
@@ -20,11 +27,16 @@ EPOCHS_PER_PASS = 8  # of the Python tagger, whose corpus is large
 VALIDATION_WINDOWS = 512
 
 
-def prepare(options):
-    """The corpus as batches of strings, and the network that reads them."""
+def prepare(options, given):
+    """The corpus as batches of strings, and the network that reads them.
+
+    given: the names of the options that the user gave.
+    """
     corpus = data.read(options)
     is_python = data.is_python(options.dataset)
-    network, parts = (_read_text if is_python else _read_words)(corpus, options)
+    reads = "characters" if is_python else "words"
+    start = starting.start_of(options, given, reads)
+    network, parts = (_read_text if is_python else _read_words)(corpus, options, start)
     train, validation, test = parts
     mark_spans = are_spans(corpus.names)
     spans = corpus.names if mark_spans and are_well_formed(train, corpus.names) else None
@@ -32,11 +44,13 @@ def prepare(options):
         network = with_crf(network)
     asked = keras.Model(network.input, answers(network, spans))  # has the weights of the network
     epochs_per_pass = EPOCHS_PER_PASS if is_python else 1
+    batches = TagBatches(train, options.batch_size, options.seed, epochs_per_pass)
     return training.Problem(
-        train=TagBatches(train, options.batch_size, options.seed, epochs_per_pass),
+        train=batches,
         validation=TagBatches(validation, EVALUATION_BATCH),
-        model=network,
-        loss=keras_gates.CRFLoss() if crf else None,
+        model=strength.regularised(network, vectors_of(network), batches, options),
+        optimizer=start.optimizer(len(batches)),
+        loss=strength.cross_entropy(options, keras_gates.CRFLoss() if crf else None),
         metrics=(keras_gates.CRFAccuracy(),) if crf else None,
         score=(lambda _: span_f1(asked, validation, corpus.names)) if mark_spans else None,
         serving=lambda model: serving(model, corpus.names, spans),
@@ -44,10 +58,13 @@ def prepare(options):
         labels=corpus.names,
         facts={
             "data": corpus.fingerprint(),
-            "reads": "characters" if is_python else "words",
+            "reads": reads,
             "examples": {name: len(part) for name, part in corpus.parts().items()},
             "elements": {name: sum(len(tags) for _, tags in part) for name, part in corpus.parts().items()},
+            **start.facts,
         },
+        notes=start.notes,
+        metadata=start.metadata,
         texts=tuple(as_text(elements) for elements, _ in corpus.test[:TRACED]),
         use="predict RUN FILE",
         main_measure=training.ACCURACY,
@@ -59,7 +76,7 @@ def as_text(elements):
     return elements if isinstance(elements, str) else " ".join(elements)
 
 
-def _read_text(corpus, options):
+def _read_text(corpus, options, start):
     """The network that reads characters, and what the three parts of the corpus are for it."""
     alphabet = frequent((text for text, _ in corpus.train), RARE_CHARACTER)
     train = windows(corpus.train, options.window)
@@ -67,10 +84,11 @@ def _read_text(corpus, options):
     some = np.linspace(0, len(validation) - 1, min(VALIDATION_WINDOWS, len(validation))).astype(int)
     test = [piece for sequence in corpus.test for piece in pieces(sequence)]
     network = text_network(alphabet, len(corpus.names), options)
+    start.fill(network, "character_vectors", alphabet)
     return network, (train, [validation[at] for at in some], test)
 
 
-def _read_words(corpus, options):
+def _read_words(corpus, options, start):
     """The network that reads words, and what the three parts of the corpus are for it."""
     words = [word for words, _ in corpus.train for word in words]
     alphabet = frequent(words, RARE_WORD) if options.characters else None
@@ -78,7 +96,9 @@ def _read_words(corpus, options):
     if are_spans(corpus.names) if options.lower_case is None else options.lower_case:
         shapes = frequent([_strings(WordShape(), words)], RARE_SHAPE)
         words = _strings(LowerCase(), words)
-    network = word_network(frequent([words], RARE_WORD), alphabet, len(corpus.names), options, shapes)
+    vocabulary = frequent([words], RARE_WORD)
+    network = word_network(vocabulary, alphabet, len(corpus.names), options, shapes)
+    start.fill(network, "form_vectors", vocabulary)
     return network, (corpus.train, corpus.validation, corpus.test)
 
 
