@@ -516,7 +516,7 @@ def test_a_tagger_with_all_of_it_trains_tags_and_says_what_it_started_from(chunk
     assert "v.txt, which has 2 of 6" in (out / "README.md").read_text()
     layer = keras.saving.load_model(out / "model.keras").get_layer("both_ways_1").forward_layer
     assert layer.weight_dropout == 0.3
-    assert tagging.main(["predict", str(out), "--format", "conll", "the dog sat"]) == 0
+    assert tagging.main(["predict", str(out), "the dog sat", "--format", "conll"]) == 0
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line] == [
         *(["the", "B-NP"], ["dog", "I-NP"], ["sat", "B-VP"]),
     ]

@@ -87,7 +87,5 @@ def _sum(one, other):
 
 
 def _count_loss(network, loss, inputs):
-    # with several devices the loss of each is its share of the whole
-    loss = loss * tf.distribute.get_strategy().num_replicas_in_sync
     tracker = next(metric for metric in network.metrics if metric.name == "loss")
     tracker.update_state(loss, sample_weight=tf.shape(keras.tree.flatten(inputs)[0])[0])

@@ -125,9 +125,7 @@ class FromRun(Start):
         own = ("cell", "units", "embedding", *(() if reads else ("tokens",)))
         _agree(options, given, {name: learnt[name] for name in own}, self.path)
         if options.layers > learnt["layers"]:
-            raise InputError(
-                f"{self.path} has {learnt['layers']} layers, fewer than --layers {options.layers}."
-            )
+            raise InputError(f"--layers {options.layers} is more than {self.path} has, {learnt['layers']}.")
 
     def fill(self, network, layer, tokens):
         source = load_network(self.path)

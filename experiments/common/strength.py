@@ -47,6 +47,8 @@ def regularised(network, vectors, batches, options):
     batches: those of the training part.
     """
     if options.adversarial:
+        if options.devices > 1:
+            raise InputError("--adversarial trains on one device; leave out --devices.")
         train_adversarially(network, vectors, batches, options.adversarial)
     return network
 
