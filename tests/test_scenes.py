@@ -57,6 +57,11 @@ def test_a_homography_maps_corners_to_corners():
     np.testing.assert_allclose(told[:, :2] / told[:, 2:], images, atol=1e-8)
 
 
+def test_a_projected_digit_is_there_whatever_side_its_horizon_is_on():
+    scenes = drawn("projected", 400)
+    assert scenes.any(axis=(1, 2)).all()
+
+
 def test_an_elastic_scene_bends_and_does_not_move_far():
     digits, bent = blobs(40).pictures.astype(float), drawn("elastic")
     margin = (EDGE - 28) // 2

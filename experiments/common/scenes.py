@@ -59,14 +59,23 @@ def moved(scenes, index, rng):
 
 
 def projected(scenes, index, rng):
-    """Scaled by 0.75 to 1, each corner moved by a normal draw of 5 pixels: P of Jaderberg et al. 2015."""
+    """Scaled by 0.75 to 1, each corner moved by a normal draw of 5 pixels: P of Jaderberg et al. 2015.
+
+    Corners of which one is inside the triangle of the others, 2 of 100 draws, are drawn again: no view of a
+    plane has them.
+    """
     corners = np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * (np.array(scenes.digit) - 1)
     middle = _middle(scenes.digit)
-    there = (corners - middle) * rng.uniform(0.75, 1) + _middle(scenes.shape)
-    there = there + rng.normal(0, CORNER, there.shape)
+    sides = np.zeros(1)
+    while not (sides > 0).all():
+        there = (corners - middle) * rng.uniform(0.75, 1) + _middle(scenes.shape)
+        there = there + rng.normal(0, CORNER, there.shape)
+        back = _homography(there, corners)
+        sides = np.c_[there, np.ones(4)] @ back[2]
+        back, sides = back * np.sign(sides[0]), sides * np.sign(sides[0])  # up to a scale, so to its sign
     rows, columns = np.indices(scenes.shape)
     ones = np.ones_like(rows)
-    y, x, depth = np.einsum("ij,jkl->ikl", _homography(there, corners), np.stack([rows, columns, ones]))
+    y, x, depth = np.einsum("ij,jkl->ikl", back, np.stack([rows, columns, ones]))
     seen = depth > 1e-6  # behind the horizon there is nothing
     y, x = (np.divide(at, depth, where=seen, out=np.full_like(depth, -1e6)) for at in (y, x))
     return _sampled(scenes.pictures[index], y, x)
