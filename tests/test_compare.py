@@ -557,13 +557,16 @@ def test_real_cells_on_real_tasks_and_one_that_diverges(tmp_path, monkeypatch, c
     monkeypatch.setattr("keras_gates.cells.base._CELLS", keras_gates.cell_classes())
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MY_CELL)
-    tiny = "--length 6 --batches 2 --epochs 2 --limit 16"
+    tiny = "--length 6 --batches 2 --epochs 2 --limit 16 --no-model"
     command = ["--tasks", f"synthetic {tiny}", f"synthetic --task copy {tiny} --learning-rate 1e38"]
     command += ["--cells", "simple", "mine.py:MyCell", "--seeds", "1", "--jobs", "1"]
     assert compare.main([*command, "--budget", "parameters=120", "--out", "out"]) == 0
     said = capsys.readouterr().out
     assert "4 of 4 done" in said and "2 diverged" in said
     run = next(Path("out/trials").glob("*-simple-*/config.json")).parent
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "checkpoint.npz", "metrics.json", "history.csv")
+    }
     own = Trial(f"synthetic {tiny}", "simple", 0, "parameters=120").arguments("own", {})
     subprocess.run([sys.executable, "-m", *own], env=worker.environment(), check=True, capture_output=True)
     assert weights(Path("own")) == weights(run), "a fork trains as a process of its own, to the last bit"

@@ -160,6 +160,12 @@ def training_parser(task, description, epilog=None, both_ways=True, examples="ex
         help="write gates and states of the trained network on some test texts to RUN/inspection",
     )
     run.add_argument(
+        "--model",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep the trained model, its card and pictures in the run folder, beside the figures",
+    )
+    run.add_argument(
         "--resume",
         metavar="RUN",
         help="continue this interrupted run, with the options that it was started with; or, with more "

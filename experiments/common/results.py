@@ -47,11 +47,18 @@ def _main_measure(main, measures):
 def write_results(folder, problem, history, metrics, confusion, card):
     """Write all results of a run into its folder, and give the folder its final name.
 
-    card: the text of its model card.
+    card: the text of its model card; None to keep the figures alone.
     """
-    folder.write("README.md", lambda path: path.write_text(card, encoding="utf-8"))
     folder.write_json("metrics.json", metrics)
     folder.write("history.csv", lambda path: _write_history(path, history))
+    if card is not None:
+        _write_model(folder, problem, history, confusion, card)
+    folder.finish()
+
+
+def _write_model(folder, problem, history, confusion, card):
+    """Write what a run has beside its figures: the card, the pictures and the model."""
+    folder.write("README.md", lambda path: path.write_text(card, encoding="utf-8"))
     folder.write("learning_curve.png", lambda path: figures.learning_curve(history, path))
     if confusion is not None:
         folder.write("confusion.png", lambda path: figures.confusion(confusion, problem.labels, path))
@@ -61,7 +68,6 @@ def write_results(folder, problem, history, metrics, confusion, card):
     folder.write("model.keras", model.save)
     metadata = {"classes": problem.labels, **problem.metadata}
     keras_gates.export(model, folder.partial / "saved_model", metadata=metadata, write=problem.write)
-    folder.finish()
 
 
 def _write_history(path, history):

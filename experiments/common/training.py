@@ -106,6 +106,8 @@ def train(task, prepare, look, parser, options):
     look: what --trace calls after the run is complete: `look(run, texts, folder)`.
     parser, options: the task's command line, and what was given there.
     """
+    if options.trace and not options.model:
+        raise InputError("--trace looks into the model, which --no-model does not keep.")
     is_new, folder, options = _open(task, parser, options)
     begun = finished_epochs(folder.checkpoint)
     try:
@@ -207,14 +209,16 @@ def _train(task, prepare, look, parser, options, folder):
     history = fit(problem, options, folder)
     measures, confusion = problem.test(problem.model)
     metrics = results.metrics_of(problem, measures, history, options)
-    card = model_card(
-        folder.path,
-        read_config(folder.partial),
-        metrics,
-        problem.notes,
-        command_of(parser, options),
-        problem.use,
-    )
+    card = None
+    if options.model:
+        card = model_card(
+            folder.path,
+            read_config(folder.partial),
+            metrics,
+            problem.notes,
+            command_of(parser, options),
+            problem.use,
+        )
     results.write_results(folder, problem, history, metrics, confusion, card)
     print(results.summary(metrics))
     if options.trace:
