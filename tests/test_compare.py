@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[1]
 FAKE_TASK = """
 import json, math, pathlib, sys, time
 
-words = [word for given in sys.argv[1:] for word in given.split("=")]
+words = [word for given in sys.argv[1:] for word in given.split("=") if word != "--no-model"]
 given = dict(zip(words[::2], words[1::2]))
 out = pathlib.Path(given.get("--out") or given["--resume"])
 partial = out.with_name(out.name + ".partial")
@@ -113,8 +113,8 @@ def test_every_trial_is_planned_once_seed_by_seed():
     assert {trial.seed for trial in plan[:4]} == {0}
     command = Trial("synthetic --task adding", "x/mine.py:MyCell", 3, "parameters=20").arguments("here", {})
     assert command == [
-        *("experiments.synthetic", "--task", "adding", "--cell", "x/mine.py:MyCell", "--parameters=20"),
-        *("--seed", "3", "--out", "here"),
+        *("experiments.synthetic", "--no-model", "--task", "adding", "--cell", "x/mine.py:MyCell"),
+        *("--parameters=20", "--seed", "3", "--out", "here"),
     ]
 
 
@@ -557,7 +557,7 @@ def test_real_cells_on_real_tasks_and_one_that_diverges(tmp_path, monkeypatch, c
     monkeypatch.setattr("keras_gates.cells.base._CELLS", keras_gates.cell_classes())
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(MY_CELL)
-    tiny = "--length 6 --batches 2 --epochs 2 --limit 16 --no-model"
+    tiny = "--length 6 --batches 2 --epochs 2 --limit 16"
     command = ["--tasks", f"synthetic {tiny}", f"synthetic --task copy {tiny} --learning-rate 1e38"]
     command += ["--cells", "simple", "mine.py:MyCell", "--seeds", "1", "--jobs", "1"]
     assert compare.main([*command, "--budget", "parameters=120", "--out", "out"]) == 0

@@ -39,12 +39,14 @@ class Trial(NamedTuple):
     def arguments(self, out, settings):
         """The words after `python -m` that train it into the run folder `out`.
 
+        The model is kept if the task's words have --model.
+
         settings: the options that its search tries, by name.
         """
         module, *options = shlex.split(self.task)
         size = [f"--{self.budget}"] if self.budget else []
         return [
-            *(f"experiments.{module}", *options, "--cell", self.cell, *size),
+            *(f"experiments.{module}", "--no-model", *options, "--cell", self.cell, *size),
             *(f"--{name}={value}" for name, value in settings.items()),
             *("--seed", str(self.seed), "--out", str(out)),
         ]

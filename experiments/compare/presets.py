@@ -36,19 +36,18 @@ _PIXELS = "All read the 60,000 digits of MNIST; we hold 5,000 of them out for va
 
 PRESETS = {
     "survey": Preset(
-        "All cells with the same number of parameters on eight short tasks.",
+        "All cells with the same number of parameters on ten short tasks.",
         {
-            f"{task} --epochs 10 --no-model": {}
-            for task in (
-                "synthetic --task adding --length 50",
-                "synthetic --task copy --length 20",
-                "synthetic --task temporal-order --length 50",
-                "synthetic --task measured-intervals",
-                "synthetic --task generated-spikes",
-                "synthetic --task anbn --longest 100",
-                "synthetic --task embedded-reber",
-                "pixels --limit 2000",
-            )
+            "synthetic --task adding --length 50 --epochs 10": {},
+            "synthetic --task copy --length 20 --epochs 10": {},
+            "synthetic --task temporal-order --length 50 --epochs 10": {},
+            "synthetic --task measured-intervals --epochs 10": {},
+            "synthetic --task generated-spikes --epochs 10": {},
+            "synthetic --task periodic --epochs 10": {},
+            "synthetic --task anbn --epochs 10": {},
+            "synthetic --task embedded-reber --epochs 10": {},
+            "synthetic --task waves --length 100 --epochs 10": {},
+            "pixels --limit 2000 --epochs 10": {},
         },
         (),
         "parameters=4000",
