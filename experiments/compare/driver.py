@@ -11,7 +11,8 @@ from experiments.compare.locks import held
 from experiments.compare.study import by_trial, enqueue_missing, finished, is_open, revive
 from experiments.compare.worker import environment, slot_lock
 
-EVERY = 1.0  # seconds between two looks
+EVERY = 1.0  # seconds between two looks at least
+REST = 10  # times that which a look took, until the next: one at hundreds of trials is not free
 
 
 def drive(study, trials, out, jobs, storage, heartbeat):
@@ -23,6 +24,7 @@ def drive(study, trials, out, jobs, storage, heartbeat):
     workers, told = {}, None
     try:
         while True:
+            began = time.monotonic()
             revive(study)
             kept = by_trial(study)
             line = progress(trials, kept, jobs)
@@ -33,7 +35,7 @@ def drive(study, trials, out, jobs, storage, heartbeat):
                 return failures(trials, kept)
             for slot in range(jobs):
                 _keep_working(workers, slot, out, storage, heartbeat)
-            time.sleep(EVERY)
+            time.sleep(max(EVERY, REST * (time.monotonic() - began)))
     except KeyboardInterrupt as stop:
         raise type(stop)("The same command continues.") from None
     finally:
