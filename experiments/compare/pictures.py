@@ -32,7 +32,7 @@ def draw_violins(groups, signature):
     groups: by the title of a task, the name of the measure and the values of each cell.
     """
     most = max(len(of_cell) for _, of_cell in groups.values())
-    figure = Figure(figsize=(max(6, 1 + 0.45 * most), 3 * len(groups)), layout="constrained")
+    figure = Figure(figsize=(max(6, 1 + 0.45 * most), 4 * len(groups)), layout="constrained")
     for axes, (title, (measure, of_cell)) in zip(_rows(figure, groups), groups.items(), strict=True):
         shown, scale = _scaled(of_cell.values())
         at = range(1, len(shown) + 1)
