@@ -334,6 +334,7 @@ BAD_INPUT = {
     "too short for its order": (["--task", "temporal-order", "--length", "5"], "expected at least 20"),
     "unknown task": (["--task", "addition"], "invalid choice: 'addition'"),
     "too few parameters": (["--parameters", "3"], "--parameters 3 is too few"),
+    "a look into what is not kept": (["--trace", "--no-model"], "which --no-model does not keep"),
     "no file of a cell": (["--cell", "none.py:MyCell"], "there is no file none.py"),
 }
 
