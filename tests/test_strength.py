@@ -367,6 +367,17 @@ def test_padding_changes_nothing_that_an_adversarial_tagger_learns():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+# -- dropped weights
+
+
+def test_a_cell_without_a_recurrent_kernel_has_no_weights_to_drop(reviews):
+    """What is dropped of those of others: `dropped_weights` in `backend_check.py`."""
+    with pytest.raises(ValueError, match="`weight_dropout` needs a cell with a `recurrent_kernel`"):
+        keras_gates.MinGRU(3, weight_dropout=0.5).build((None, 4, 2))
+    with pytest.raises(InputError, match="--weight-dropout: the cell min-gru has no recurrent matrix"):
+        prepared(sentiment, of_sentiment, "--dataset", reviews, "--cell", "min-gru", "--weight-dropout", 0.1)
+
+
 # -- a language model
 
 WORDS = ["cat", " dog", " The", "sat", ".", " "]
@@ -465,6 +476,26 @@ def test_what_does_not_fit_a_language_model_ends_in_one_sentence(arguments, sent
     with pytest.raises(InputError) as error:
         of_sentiment.prepare(options, parser.given)
     assert str(error.value) == sentence.format(run)
+
+
+DAMAGED_RUNS = {
+    "no option": ({"units": None}, "The config.json of {} is damaged: it has no option 'units'."),
+    "other units": ({"units": 6}, "{} has not the layers that its config.json says: "),
+    "another cell": ({"cell": "gru"}, "{} has not the layers that its config.json says: "),
+}
+
+
+@pytest.mark.parametrize("changes, sentence", DAMAGED_RUNS.values(), ids=DAMAGED_RUNS)
+def test_a_damaged_language_model_ends_in_one_sentence(changes, sentence, reviews, tmp_path):
+    run = tmp_path / "run"
+    language_run(run, *SMALL)
+    config = json.loads((run / "config.json").read_text())
+    changed = {**config["options"], **changes}
+    config["options"] = {name: value for name, value in changed.items() if changes.get(name, "") is not None}
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError) as error:
+        prepared(sentiment, of_sentiment, "--dataset", reviews, "--from", run)
+    assert str(error.value).startswith(sentence.format(run))
 
 
 def test_a_tagger_of_words_does_not_start_from_a_model_of_characters(chunks, tmp_path):

@@ -6,7 +6,7 @@ import keras
 
 from experiments.common import vectors
 from experiments.common.cells import plain_name
-from experiments.common.errors import InputError
+from experiments.common.errors import InputError, reason_of
 from experiments.common.fitting import adam
 from experiments.common.layerwise import LayerwiseAdam
 from experiments.common.options import positive, whole
@@ -109,6 +109,15 @@ class FromVectors(Start):
         )
 
 
+LEARNT = (
+    "cell",
+    "units",
+    "layers",
+    "embedding",
+    "tokens",
+)  # what is asked of a run of `experiments.language`
+
+
 class FromRun(Start):
     """Vectors and recurrent layers of a run of `experiments.language`, the option --from."""
 
@@ -116,6 +125,8 @@ class FromRun(Start):
         super().__init__()
         self.path, self.options, self.depths = Path(getattr(options, "from")), options, {}
         learnt = read_config(self.path, "language")["options"]
+        if missing := [name for name in LEARNT if name not in learnt]:
+            raise InputError(f"The config.json of {self.path} is damaged: it has no option {missing[0]!r}.")
         if options.parameters is not None:
             raise InputError("--from takes the units of its run; leave out --parameters.")
         if not learnt["embedding"]:
@@ -128,13 +139,30 @@ class FromRun(Start):
             raise InputError(f"--layers {options.layers} is more than {self.path} has, {learnt['layers']}.")
 
     def fill(self, network, layer, tokens):
-        source = load_network(self.path)
+        try:
+            found, kind = self._copy(load_network(self.path), network, layer, tokens)
+        except (ValueError, TypeError, AttributeError, StopIteration) as error:
+            if isinstance(error, InputError):
+                raise
+            reason = reason_of(error)
+            raise InputError(
+                f"{self.path} has not the layers that its config.json says: {reason}."
+            ) from error
+        print(f"{self.path} has {len(found):,} of {len(tokens):,} {kind}.", flush=True)
+        self.facts = {"from": {"run": self.path.name, "found": len(found), "of": len(tokens)}}
+        self.metadata = {"from": self.path.name}
+        self.notes = (
+            f"Its recurrent layers and the vectors of {len(found):,} of {len(tokens):,} {kind} start from "
+            f"the language model {self.path.name}; what is unfair there may be unfair here.",
+        )
+
+    def _copy(self, source, network, layer, tokens):
+        """The vectors of the tokens that the source has, which are set as its layers are; and their kind."""
         kind = next(each for each in source.layers if isinstance(each, keras.layers.TextVectorization))
-        rows = {
-            token: at for at, token in enumerate(kind.get_vocabulary(include_special_tokens=False), FIRST)
-        }
+        known = enumerate(kind.get_vocabulary(include_special_tokens=False), FIRST)
+        rows = {token: row for row, token in known}
         table = source.get_layer("embedding").embeddings.numpy()
-        found = {token: table[at] for token in tokens if (at := _row_of(token, rows)) is not None}
+        found = {token: table[row] for token in tokens if (row := _row_of(token, rows)) is not None}
         set_rows(network.get_layer(layer), tokens, found)
         levels = self.options.layers
         self.depths = {network.get_layer(layer).embeddings.path: levels + 1}
@@ -143,13 +171,7 @@ class FromRun(Start):
             cell = self._layer(network, name, level).cell
             _set_weights(cells_inside(cell)[-1], source.get_layer(name).cell)
             self.depths |= dict.fromkeys((weight.path for weight in cell.weights), levels + 1 - level)
-        print(f"{self.path} has {len(found):,} of {len(tokens):,} {kind.name}.", flush=True)
-        self.facts = {"from": {"run": self.path.name, "found": len(found), "of": len(tokens)}}
-        self.metadata = {"from": self.path.name}
-        self.notes = (
-            f"Its recurrent layers and the vectors of {len(found):,} of {len(tokens):,} {kind.name} start "
-            f"from the language model {self.path.name}; what is unfair there may be unfair here.",
-        )
+        return found, kind.name
 
     def _layer(self, network, name, level):
         """The recurrent layer of that level, the one that reads forward if there are two."""

@@ -66,7 +66,8 @@ class RNN(keras.layers.RNN):
         self.input_spec = keras.layers.InputSpec(ndim=len(sequences_shape))
         if self.weight_dropout and not self._cells_with_recurrent_kernel():
             raise ValueError(
-                f"`weight_dropout` needs a cell with a recurrent kernel; {type(self.cell).__name__} has none."
+                "`weight_dropout` needs a cell with a `recurrent_kernel` and a `seed_generator`; "
+                f"got {type(self.cell).__name__}."
             )
 
     def reset_state(self, rows=None):
@@ -105,8 +106,11 @@ class RNN(keras.layers.RNN):
         return stack
 
     def _cells_with_recurrent_kernel(self):
-        cells = cells_inside(self.cell)
-        return [cell for cell in cells if vars(cell).get("recurrent_kernel") is not None]
+        return [
+            cell
+            for cell in cells_inside(self.cell)
+            if vars(cell).get("recurrent_kernel") is not None and hasattr(cell, "seed_generator")
+        ]
 
     def get_config(self):
         return {**super().get_config(), "weight_dropout": self.weight_dropout}
