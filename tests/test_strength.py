@@ -513,7 +513,8 @@ def test_lower_layers_learn_later_and_less():
     """Against Adam in NumPy: the moments are of all steps, the updates of those after the wait."""
     variables = [keras.Variable([1.0, 2.0], name=name) for name in ("top", "middle", "bottom")]
     depths = {variables[1].path: 1, variables[2].path: 2}
-    optimizer = LayerwiseAdam(0.1, depths=depths, factor=0.5, wait=2)
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 10**9)  # as training gives it: a schedule
+    optimizer = LayerwiseAdam(rate, depths=depths, factor=0.5, wait=2)
     optimizer.build(variables)
     gradients = np.random.default_rng(0).normal(size=(6, 3, 2)).astype("float32")
     expected, first, second = np.tile([1.0, 2.0], (3, 1)), 0.0, 0.0
