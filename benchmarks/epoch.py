@@ -42,7 +42,7 @@ def with_keras_layers(model):
 def measure(options, epochs):
     """Per way: seconds of each epoch, and validation accuracy after the last."""
     keras.utils.set_random_seed(options.seed)
-    problem = prepare(options)
+    problem = prepare(options, vars(options))  # nothing is left to be chosen
     models = {
         "kernels": problem.model,
         "plain": keras.models.clone_model(problem.model),
