@@ -90,6 +90,12 @@ def options(*arguments):
     return captioning.train_parser().parse_args([*TINY, *arguments])
 
 
+def test_a_preset_changes_defaults_only():
+    chosen = captioning.train_parser("glyphs-best").parse_args(["--preset", "glyphs-best", "--units", "8"])
+    assert chosen.units == 8
+    assert chosen.attention == "none" and options().attention == "soft"
+
+
 # -- characters
 
 

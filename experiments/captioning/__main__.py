@@ -7,6 +7,7 @@ from pathlib import Path
 
 from experiments.captioning import TASK, ladder, looks
 from experiments.captioning.captioner import Captioner
+from experiments.captioning.presets import PRESETS
 from experiments.captioning.problem import EXAMPLES, prepare
 from experiments.common import pictures, training
 from experiments.common.errors import InputError
@@ -14,6 +15,7 @@ from experiments.common.options import (
     Parser,
     add_cell_of_run,
     command_line,
+    looked_up,
     positive,
     share,
     training_parser,
@@ -59,7 +61,8 @@ FORMATS = {
 }
 
 
-def train_parser():
+def train_parser(preset=None):
+    """The options of training, with the defaults of a preset, or None."""
     parser = training_parser(
         TASK,
         description="Train a network to caption pictures, and write a run folder.",
@@ -70,6 +73,12 @@ def train_parser():
         examples="pictures",
     )
     task = parser.add_argument_group(TASK)
+    task.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="other defaults: glyphs-best is a long training that names most characters right, without "
+        "attention; the defaults shown here are without",
+    )
     task.add_argument(
         "--dataset",
         default="glyphs",
@@ -124,7 +133,8 @@ def train_parser():
         "--beam", type=whole(1), default=1, help="width of the beam search that writes; 1 writes greedily"
     )
     pictures.add_options(parser, size="48x48", filters=16, stages=3)
-    parser.set_defaults(units=256, epochs=10, patience=1000, learning_rate=3e-3, decay=True, dropout=0.1)
+    defaults = {"units": 256, "epochs": 10, "patience": 1000, "learning_rate": 3e-3, "dropout": 0.1}
+    parser.set_defaults(**{"decay": True, **defaults, **PRESETS.get(preset, {})})
     return parser
 
 
@@ -154,7 +164,8 @@ def _drawing(text):
 
 
 def main(arguments=None):
-    parser = train_parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = train_parser(looked_up(arguments, "--preset"))
     commands = {
         "train": (parser, train),
         "predict": (predict_parser(), predict),
