@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib", reason="the experiments need keras_gates[exper
 import tensorflow as tf
 
 import keras_gates
-from experiments.common import vectors
+from experiments.common import strength, vectors
 from experiments.common.adversarial import train_adversarially
 from experiments.common.batches import Batches, pad
 from experiments.common.errors import InputError
@@ -367,6 +367,18 @@ def test_padding_changes_nothing_that_an_adversarial_tagger_learns():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_normalised_vectors_are_plain_ones_once_training_has_ended():
+    model = small_problem(epsilon=EPSILON).model
+    normalised = next(each for each in model.layers if isinstance(each, keras_gates.NormalizedEmbedding))
+    normalised.embeddings.assign(np.random.default_rng(6).normal(2, 3, (4, 3)))
+    plain = strength.plain(model)
+    assert not any(isinstance(each, keras_gates.NormalizedEmbedding) for each in plain.layers)
+    assert plain.get_layer(normalised.name).name == normalised.name
+    rows = pad(IDS)
+    np.testing.assert_allclose(plain(rows), model(rows), rtol=1e-5, atol=1e-6)
+    assert strength.plain(plain) is plain
+
+
 # -- dropped weights
 
 
@@ -546,8 +558,9 @@ def test_a_tagger_with_all_of_it_trains_tags_and_says_what_it_started_from(chunk
     assert json.loads((out / "metrics.json").read_text())["test_span_f1"] == 1
     assert json.loads((out / "saved_model" / "metadata.json").read_text())["vectors"] == "v.txt"
     assert "v.txt, which has 2 of 6" in (out / "README.md").read_text()
-    layer = keras.saving.load_model(out / "model.keras").get_layer("both_ways_1").forward_layer
-    assert layer.weight_dropout == 0.3
+    saved = keras.saving.load_model(out / "model.keras")
+    assert saved.get_layer("both_ways_1").forward_layer.weight_dropout == 0.3
+    assert not any(isinstance(layer, keras_gates.NormalizedEmbedding) for layer in saved.layers)
     assert tagging.main(["predict", str(out), "the dog sat", "--format", "conll"]) == 0
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line] == [
         *(["the", "B-NP"], ["dog", "I-NP"], ["sat", "B-VP"]),

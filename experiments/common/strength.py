@@ -53,6 +53,20 @@ def regularised(network, vectors, batches, options):
     return network
 
 
+def plain(network):
+    """The trained network with plain vectors in the place of normalised ones. All other layers are the same.
+
+    Who serves it need not normalise a whole vocabulary for each word.
+    """
+    if not any(isinstance(layer, keras_gates.NormalizedEmbedding) for layer in network.layers):
+        return network
+    return keras.models.clone_model(network, clone_function=_plain_layer)
+
+
+def _plain_layer(layer):
+    return layer.folded() if isinstance(layer, keras_gates.NormalizedEmbedding) else layer
+
+
 def cross_entropy(options, crf=None):
     """The loss that the options ask for.
 

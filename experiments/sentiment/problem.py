@@ -51,7 +51,7 @@ def prepare(options, given):
         model=strength.regularised(model, VECTORS, train, options),
         optimizer=start.optimizer(len(train)),
         loss=strength.cross_entropy(options),
-        serving=lambda model: serving(answering(model), vectorizer, options.serving_length),
+        serving=lambda model: serving(strength.plain(answering(model)), vectorizer, options.serving_length),
         test=lambda model: _test(model, beside, test, corpus),
         labels=corpus.names,
         facts={

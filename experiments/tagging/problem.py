@@ -53,7 +53,7 @@ def prepare(options, given):
         loss=strength.cross_entropy(options, keras_gates.CRFLoss() if crf else None),
         metrics=(keras_gates.CRFAccuracy(),) if crf else None,
         score=(lambda _: span_f1(asked, validation, corpus.names)) if mark_spans else None,
-        serving=lambda model: serving(model, corpus.names, spans),
+        serving=lambda model: serving(strength.plain(model), corpus.names, spans),
         test=lambda _: measure(asked, test, corpus),
         labels=corpus.names,
         facts={

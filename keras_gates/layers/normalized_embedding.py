@@ -40,14 +40,29 @@ class NormalizedEmbedding(keras.layers.Embedding):
             )
 
     def call(self, inputs):
+        mean, scale = (ops.cast(each, self.compute_dtype) for each in self._moments())
+        return (super().call(inputs) - mean) * scale
+
+    def _moments(self):
+        """m and 1 / s, each of shape `(output_dim,)`."""
         table = ops.convert_to_tensor(self.embeddings)
         shares = ops.convert_to_tensor(self.frequencies) / ops.sum(self.frequencies)
         mean = ops.matmul(shares, table)
         variance = ops.matmul(shares, ops.square(table - mean))
-        scale = ops.rsqrt(variance + TINY)
-        return (super().call(inputs) - ops.cast(mean, self.compute_dtype)) * ops.cast(
-            scale, self.compute_dtype
+        return mean, ops.rsqrt(variance + TINY)
+
+    def folded(self):
+        """A built `keras.layers.Embedding` of the same name whose vectors are v̂.
+
+        Once training has ended, the mean and variance of all vectors need not be computed in each call.
+        """
+        embedding = keras.layers.Embedding(
+            self.input_dim, self.output_dim, mask_zero=self.mask_zero, name=self.name, dtype=self.dtype_policy
         )
+        embedding.build()
+        mean, scale = self._moments()
+        embedding.set_weights([(ops.convert_to_tensor(self.embeddings) - mean) * scale])
+        return embedding
 
     # As any layer: `Embedding` saves and loads its own weight alone.
 
