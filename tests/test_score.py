@@ -19,10 +19,9 @@ pytest.importorskip("matplotlib", reason="the experiments need keras_gates[exper
 import keras
 
 import keras_gates
-from experiments.common import words
+from experiments.common import cluster, words
 from experiments.common.errors import InputError
 from experiments.score import __main__ as command
-from experiments.score import cluster
 from experiments.score.pieces import FORMATS, Csv, JsonLines, Parquet, files_of
 from experiments.score.scorer import Scorer, items
 from experiments.sentiment import __main__ as sentiment
@@ -107,7 +106,7 @@ def in_this_process(monkeypatch):
             done = scorer({name: np.array([value]) for name, value in item.items()})
             yield {name: value for name, (value,) in done.items()}
 
-    monkeypatch.setattr(command, "ray_data", lambda: None)
+    monkeypatch.setattr(command, "library_of_ray", lambda *names: None)
     monkeypatch.setattr(command, "connected", lambda address: contextlib.nullcontext())
     monkeypatch.setattr(command, "scored", scored)
 

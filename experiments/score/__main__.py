@@ -7,9 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+from experiments.common.cluster import connected, library_of_ray
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, positive, whole
-from experiments.score.cluster import connected, ray_data, scored
+from experiments.score.actors import scored
 from experiments.score.pieces import files_of
 from experiments.score.scorer import items, load_labeller, part_name
 from keras_gates._files import written_whole
@@ -26,7 +27,7 @@ def score(parser, options):
     output = Path(options.output)
     if output.exists():
         raise InputError(f"{output} exists; give --output another name.")
-    ray_data()
+    library_of_ray("experiments.score", "data")
     files, form = files_of(options.input)
     pieces = [piece for file in files for piece in form.cut(file, options.text_column, options.rows)]
     if not pieces:

@@ -1,7 +1,10 @@
-"""Ray: a cluster of this machine's cores or of many machines, and pieces that its actors score."""
+"""Ray: a cluster of this machine's cores, or of many machines.
+
+Ray is imported by the tools that need it, and only when they run.
+"""
 
 import contextlib
-import logging
+import importlib
 import os
 import subprocess
 import sys
@@ -9,23 +12,22 @@ from pathlib import Path
 
 import experiments
 from experiments.common.errors import InputError, reason_of
-from experiments.score.scorer import Scorer
 
 ANSWERS_WITHIN = 25  # seconds
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _CONNECT = "import ray, sys; ray.init(address=sys.argv[1], logging_level='ERROR', log_to_driver=False)"
 
 
-def ray_data():
-    """The modules `ray` and `ray.data`. Raises `InputError` if they are not installed."""
+def library_of_ray(tool, name):
+    """The module `ray`, with its library of a name, such as "data", imported.
+
+    Raises `InputError`, which names the tool and the command of installation, if they are not installed.
+    """
     try:
-        import ray
-        import ray.data
+        importlib.import_module(f"ray.{name}")
+        return importlib.import_module("ray")
     except ImportError as error:
-        raise InputError(
-            f"experiments.score needs Ray: pip install keras_gates[scale] ({reason_of(error)})."
-        ) from error
-    return ray
+        raise InputError(f"{tool} needs Ray: pip install keras_gates[scale] ({reason_of(error)}).") from error
 
 
 @contextlib.contextmanager
@@ -34,7 +36,8 @@ def connected(address):
 
     Gives the module `ray`. Raises `InputError` if the address does not answer in time.
     """
-    ray = ray_data()
+    import ray
+
     if address is not None:
         _check_answers(address)
     here = {"num_cpus": os.cpu_count(), "include_dashboard": False} if address is None else {}
@@ -75,29 +78,3 @@ def environment():
     root = str(Path(experiments.__file__).parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return {**ONE_THREAD, "PYTHONPATH": path}
-
-
-def scored(ray, run, items, text, folder, actors):
-    """Score pieces; yields what `Scorer` says of each as it is finished.
-
-    items: of the pieces, as `scorer.items` gives them.
-    actors: how many, each of one core; if None, as many as the cluster has cores.
-
-    Raises `InputError` if an actor fails otherwise than by the loss of its machine.
-    """
-    if not items:
-        return
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    answered = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        Scorer,
-        fn_constructor_args=(run, text, folder),
-        batch_size=1,
-        num_cpus=1,
-        compute=ray.data.ActorPoolStrategy(size=min(actors or cores, len(items))),
-    )
-    try:
-        yield from answered.iter_rows()
-    except ray.exceptions.RayError as error:
-        raise InputError(f"An actor failed: {str(error).strip().splitlines()[-1]}") from error
