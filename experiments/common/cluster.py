@@ -6,6 +6,7 @@ Ray is imported by the tools that need it, and only when they run.
 import contextlib
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ def connected(address):
     if address is not None:
         _check_answers(address)
     here = {"num_cpus": os.cpu_count(), "include_dashboard": False} if address is None else {}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address or "local",
@@ -51,6 +53,7 @@ def connected(address):
         )
     except Exception as error:  # whatever its processes, ports or the memory may raise
         raise InputError(f"Ray cannot start here: {reason_of(error)}.") from error
+    signal.signal(signal.SIGTERM, on_sigterm)  # which Ray has replaced by one of its own
     try:
         yield ray
     finally:

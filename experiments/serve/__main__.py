@@ -1,6 +1,5 @@
 """The command line of the server."""
 
-import socket
 import sys
 
 try:
@@ -9,10 +8,11 @@ except ImportError as error:
     sys.exit(f"python -m experiments.serve needs a web server: pip install keras_gates[serve] ({error}).")
 
 from experiments.common.errors import InputError
-from experiments.common.options import Parser, add_cell_of_run, command_line, whole
+from experiments.common.options import Parser, command_line
 from experiments.serve import access
 from experiments.serve.application import application, service_of
 from experiments.serve.limits import END_SECONDS, MOST_BYTES, MOST_HEADER_BYTES
+from experiments.serve.options import add_options, listening
 from experiments.serve.protocol import TimedProtocol
 
 DESCRIPTION = """Serve a trained model over HTTP and WebSocket: one of text, with a page to type on, or one
@@ -33,15 +33,6 @@ def serve(parser, options):
         server.run([listener])
 
 
-def listening(host, port):
-    """A socket that listens at the address; an InputError if that cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"Cannot listen at {access.bracketed(host)}:{port}: {error}.") from error
-
-
 def settings(app):
     return uvicorn.Config(
         app,
@@ -59,32 +50,7 @@ def settings(app):
 
 def main(arguments=None):
     parser = Parser(prog="python -m experiments.serve", description=DESCRIPTION)
-    parser.add_argument(
-        "model", metavar="RUN", help="run folder, or SavedModel that keras_gates.export wrote"
-    )
-    add_cell_of_run(parser)
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen at; only this machine reaches 127.0.0.1, the whole network 0.0.0.0",
-    )
-    parser.add_argument("--port", type=whole(0, 65535), default=8000, help="port; 0 for a free one")
-    parser.add_argument(
-        "--allow-host",
-        type=access.host_name,
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="name under which clients may call the server, beside localhost and --host; may be repeated",
-    )
-    parser.add_argument(
-        "--allow-origin",
-        type=access.origin,
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="origin of pages that may call the server, such as https://example.org; may be repeated",
-    )
+    add_options(parser)
     return command_line({"serve": (parser, serve)}, arguments)
 
 

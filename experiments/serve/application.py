@@ -9,14 +9,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from experiments.common.reading import seer_of
-from experiments.serve.conversation import converse
+from experiments.serve.conversation import Conversation, converse
 from experiments.serve.limits import BODY_SECONDS, MOST_BYTES, MOST_PICTURE_BYTES, MOST_PICTURES
 from experiments.serve.messages import RequestError, flag_in, parsed, texts_in
-from experiments.serve.service import Service, config_of
 
 
 def service_of(path):
     """The service for what is served: a run about pictures, or a model of text."""
+    from experiments.serve.service import Service, config_of  # not needed where other processes answer
+
     config = Path(path) / "config.json"
     task = config_of(config).get("task") if config.is_file() else None
     see, _ = seer_of(task) if isinstance(task, str) else (None, False)
@@ -27,27 +28,23 @@ def service_of(path):
     return PictureService(path)
 
 
-def application(service, middleware=()):
-    """The application for a `Service` or a `PictureService`; the package says what it answers."""
-    if isinstance(service, Service):
-        routes = [Route("/predict", predict, methods=["POST"]), WebSocketRoute("/stream", converse)]
-        routes.append(Route("/", page_in("page.html")))
-    else:
-        routes = [Route("/look", look, methods=["POST"]), Route("/", page_in("pictures.html"))]
-    app = Starlette(routes=[*routes, Route("/model", about)], middleware=middleware)
+def application(service, middleware=(), conversation=None, lifespan=None):
+    """The application for a `Service` or a `PictureService`; the package says what it answers.
+
+    conversation: makes the `Conversation` of a WebSocket, if it is not one that ends with it.
+    lifespan: what Starlette does before the first request and after the last.
+    """
+    routes = [Route("/", page), Route("/model", about), *ROUTES[service.page]]
+    app = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
     app.state.service = service
     app.state.streams = set()
+    app.state.conversation = conversation or (lambda socket: Conversation(service))
     return app
 
 
-def page_in(file):
-    """The endpoint that answers with a page."""
-    content = (Path(__file__).parent / file).read_text(encoding="utf-8")
-
-    async def page(request):
-        return HTMLResponse(content)
-
-    return page
+async def page(request):
+    path = Path(__file__).parent / request.app.state.service.page
+    return HTMLResponse(path.read_text(encoding="utf-8"))
 
 
 async def about(request):
@@ -62,12 +59,7 @@ async def _predict(request):
     service = request.app.state.service
     message = parsed(await body_of(request, MOST_BYTES))
     texts, with_gates = texts_in(message), flag_in(message, "gates")
-    predictions = []
-    for text in texts:
-        if await request.is_disconnected():
-            raise ClientDisconnect
-        predictions.append(await service.predict(text, with_gates))
-    return {"predictions": predictions}
+    return {"predictions": await service.predict_all(texts, with_gates, request.is_disconnected)}
 
 
 async def look(request):
@@ -94,7 +86,7 @@ async def answered(request, answer):
     try:
         return JSONResponse(await answer(request))
     except RequestError as error:
-        return JSONResponse({"error": str(error)}, status_code=400)
+        return JSONResponse({"error": str(error)}, status_code=error.status)
     except TimeoutError:
         error = f"The message was not whole after {BODY_SECONDS} seconds."
         return JSONResponse({"error": error}, status_code=408, headers={"Connection": "close"})
@@ -111,3 +103,10 @@ async def body_of(request, most):
             if len(content) > most:
                 raise RequestError(f"The message is larger than {most} bytes.")
     return bytes(content)
+
+
+# what is answered beside the page and `/model`, by the page
+ROUTES = {
+    "page.html": [Route("/predict", predict, methods=["POST"]), WebSocketRoute("/stream", converse)],
+    "pictures.html": [Route("/look", look, methods=["POST"])],
+}

@@ -20,7 +20,7 @@ class Conversation:
     def __init__(self, service):
         self.service = service
         self.why_not = service.why_no_stream()
-        self.stream = None if self.why_not else service.served.stream()
+        self.stream = None if self.why_not else service.stream()
         self.text = ""
 
     async def answer(self, content):
@@ -95,7 +95,7 @@ async def hear(socket, waiting):
 
 async def reply(socket, waiting):
     """Answer what the client sent, in its order; return when it takes no answers."""
-    conversation = Conversation(socket.app.state.service)
+    conversation = socket.app.state.conversation(socket)
     while True:
         answer = await conversation.answer(await waiting.get())
         try:

@@ -15,6 +15,7 @@ MOST_QUESTION = 500  # characters
 # A WebSocket.
 MOST_STREAMS = 256  # open at once
 MOST_WAITING = 16  # messages of one connection that are not yet answered
+MOST_SESSIONS = 10_000  # streams with a name that are kept by experiments.serve.scaled
 CHUNK = 8  # steps of a stream between which other connections have their turn
 
 # Seconds.
@@ -22,3 +23,4 @@ REQUEST_SECONDS = 10  # from the opening of a connection, or its last answer, to
 BODY_SECONDS = 10  # from the headers to the end of the body
 SEND_SECONDS = 10  # for a client to take an answer
 END_SECONDS = 2  # for open requests, when the server is asked to end
+RETRY_SECONDS = 60  # for a replica of the model to answer, after others were lost

@@ -8,6 +8,8 @@ from experiments.serve.limits import MOST_BYTES, MOST_TEXTS
 class RequestError(ValueError):
     """The request cannot be answered; the message is the sentence that the client gets."""
 
+    status = 400  # of HTTP
+
 
 def parsed(content):
     """The JSON object in a message, given as bytes."""

@@ -23,6 +23,8 @@ class PictureService:
         InputError: the folder is damaged.
     """
 
+    page = "pictures.html"
+
     def __init__(self, run):
         self.config = read_config(run)
         self.network = load_network(run)

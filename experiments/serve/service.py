@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 import keras_gates
 from experiments.common import highlight
 from experiments.common.errors import InputError
 from experiments.serve.limits import CHUNK, MOST_TRACED
 from experiments.serve.messages import RequestError
+from experiments.serve.split import split
 
 
 class Service:
@@ -23,6 +25,8 @@ class Service:
     Raises:
         FileNotFoundError, ValueError: there is none, it is damaged, or it does not take text.
     """
+
+    page = "page.html"
 
     def __init__(self, path):
         path = Path(path)
@@ -77,13 +81,36 @@ class Service:
             "colours": highlight.colours_of([tags]),
         }
 
+    def stream(self):
+        """A stream for a connection."""
+        return self.served.stream()
+
+    async def predict_all(self, texts, with_gates, is_gone):
+        """The answers for whole texts, one after the other, as long as the client has not gone.
+
+        is_gone: a coroutine function that says whether it has.
+        """
+        predictions = []
+        for text in texts:
+            if await is_gone():
+                break
+            predictions.append(await self.predict(text, with_gates))
+        return predictions
+
     async def predict(self, text, with_gates):
         """The answer for a whole text."""
         return await in_turn(self.long_turns, self._predict, text, with_gates)
 
     def _predict(self, text, with_gates):
-        answer = self._told(self.served(self._inputs(text)), text)
+        answer = self._told(self.read([text]), text)
         return {**answer, **self._gates(text)} if with_gates else answer
+
+    def read(self, texts):
+        """What the model gives for texts; a `RequestError` if one of them has nothing that it can read."""
+        try:
+            return self.served([self._input(text) for text in texts])
+        except tf.errors.InvalidArgumentError as error:
+            raise RequestError("The text holds nothing that the model reads.") from error
 
     async def push(self, stream, text):
         """The answer for a text that goes on with a stream, in chunks with a turn for each."""
@@ -94,15 +121,26 @@ class Service:
 
     def _push(self, stream, text):
         """Push a text chunk by chunk; yields None after each but the last, and then the answer."""
-        tokens = self.served.answer("tokenize", [text])["tokens"].numpy()
         outputs = []
-        for start in range(0, tokens.shape[1], CHUNK):
+        for tokens in self.chunks(text):
             if outputs:
                 yield None
-            outputs.append(stream.push({"tokens": tokens[:, start : start + CHUNK]}))
-        if not outputs:
+            outputs.append(stream.push({"tokens": tokens}))
+        yield self.told_of_chunks(outputs, text)
+
+    def chunks(self, text):
+        """The tokens of a text, in arrays of at most `CHUNK` steps, (1, steps).
+
+        Raises `RequestError` if there are none.
+        """
+        tokens = self.served.answer("tokenize", [text])["tokens"].numpy()
+        if not tokens.shape[1]:
             raise RequestError("The text holds no word that the model reads.")
-        yield self._told(self._joined(outputs), text)
+        return [tokens[:, start : start + CHUNK] for start in range(0, tokens.shape[1], CHUNK)]
+
+    def told_of_chunks(self, outputs, text):
+        """The answer for a text from the outputs for its chunks."""
+        return self._told(self._joined(outputs), text)
 
     def _joined(self, outputs):
         """The outputs for the chunks of a text as those for the text."""
@@ -118,7 +156,7 @@ class Service:
         if len(self.split(text)) > MOST_TRACED:
             return {}
         outputs = self.served.signature("serving_default").structured_outputs
-        traced = self.served.trace(self._inputs(text))
+        traced = self.served.trace([self._input(text)])
         last = {
             name: x[0, -1].numpy()
             for name, x in traced.items()
@@ -129,12 +167,10 @@ class Service:
 
     def split(self, text):
         """The tokens of a text whose tags are told."""
-        if self.takes_words:
-            return highlight.split_words(text)
-        return text.split() if self.gap else list(text)
+        return split(text, self.takes_words, self.gap)
 
-    def _inputs(self, text):
-        return [self.split(text)] if self.takes_words else [text]
+    def _input(self, text):
+        return self.split(text) if self.takes_words else text
 
     def _told(self, outputs, text):
         """What the model gives for a text.
