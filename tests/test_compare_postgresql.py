@@ -1,11 +1,14 @@
 """A comparison whose trials are kept by a PostgreSQL server, which does not answer for a while."""
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +17,15 @@ import pytest
 pytest.importorskip("psycopg2", reason="no driver of PostgreSQL is installed")
 pytest.importorskip("optuna", reason="needs keras_gates[sweep]")
 
-from test_compare import clone, start, table, training, wait_for  # noqa: F401 (a fixture)
+from test_compare import (  # noqa: F401 (a fixture)
+    clone,
+    living,
+    processes_in,
+    start,
+    table,
+    training,
+    wait_for,
+)
 
 pytestmark = pytest.mark.skipif(not shutil.which("initdb"), reason="there is no PostgreSQL server here")
 
@@ -73,3 +84,84 @@ def test_a_database_that_is_silent_longer_than_three_heartbeats_costs_no_trial(c
     names = (clone / "finished.txt").read_text().split()
     assert len(names) == len(set(names)) == 4, "nothing ran twice"
     assert [row["cell"] for row in table(clone / "there")] == ["coupled", "coupled", "lstm", "lstm"]
+
+
+class Relay:
+    """A port that leads to another one, until it is blocked: then it refuses, and has cut its connections."""
+
+    def __init__(self, target):
+        self.target, self.port, self.open = target, None, []
+        self.unblock()
+
+    def unblock(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port or 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
+
+    def block(self):
+        # shutdown, since a thread that waits for a socket would keep it open
+        for each in (self.listener, *self.open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self.open = []
+
+    def accept(self, listener):
+        with contextlib.suppress(OSError):
+            while True:
+                client = listener.accept()[0]
+                server = socket.create_connection(("127.0.0.1", self.target))
+                self.open += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self.forward, args=pair, daemon=True).start()
+
+    def forward(self, source, sink):
+        with contextlib.suppress(OSError):
+            while content := source.recv(2**16):
+                sink.sendall(content)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+def kill_worker(slot, out, with_training):
+    """Kill the worker of a slot while it runs a trial; its training goes on, if it is not killed too."""
+
+    def at_work():
+        for process, line, files in living():
+            if {"work", str(out)} <= set(line) and line[line.index(str(out)) + 1] == str(slot):
+                locks = [file for file in files if file.startswith(str(out / "trials"))]
+                return [process, *locks] if locks else None
+        return None
+
+    worker, lock = wait_for(at_work)
+    time.sleep(random.uniform(0, 1))
+    for each in processes_in(lock) if with_training else [worker]:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(each, signal.SIGKILL)
+
+
+def test_workers_that_are_killed_and_a_port_that_is_blocked_cost_no_trial(clone, server):  # noqa: F811
+    """24 trials; each of three workers is killed twice; the database cannot be reached for 20 s."""
+    random.seed(0)
+    storage, _ = server
+    cells = ["--tasks", "fake", "--cells", "lstm", "coupled", "peephole", "--seeds", "8", "--jobs", "3"]
+    relay = Relay(int(storage.rpartition(":")[2].partition("/")[0]))
+    storage = storage.replace(f":{relay.target}/", f":{relay.port}/")
+    out = clone / "fire"
+    driver = start(clone, *cells, "--heartbeat", "1", "--storage", storage, "--out", str(out))
+    for slot in range(3):
+        kill_worker(slot, out, with_training=False)
+    wait_for(lambda: training(out))
+    relay.block()
+    time.sleep(20)
+    relay.unblock()
+    for slot in range(3):
+        kill_worker(slot, out, with_training=True)
+    stdout, stderr = driver.communicate(timeout=900)
+    assert driver.returncode == 0, stdout + stderr
+    names = (clone / "finished.txt").read_text().split()
+    assert len(names) == len(set(names)) == 24, "nothing ran twice"
+
+    driver = start(clone, *cells, "--out", str(clone / "quiet"))
+    stdout, stderr = driver.communicate(timeout=900)
+    assert driver.returncode == 0, stdout + stderr
+    assert table(out) == table(clone / "quiet")

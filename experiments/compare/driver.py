@@ -8,7 +8,7 @@ import time
 from experiments.common.errors import InputError
 from experiments.common.options import BAD_INPUT
 from experiments.compare.locks import held
-from experiments.compare.study import by_trial, enqueue_missing, finished, is_open, revive
+from experiments.compare.study import by_trial, enqueue_missing, finished, is_open, repeated, revive
 from experiments.compare.worker import environment, slot_lock
 
 EVERY = 1.0  # seconds between two looks at least
@@ -25,8 +25,8 @@ def drive(study, trials, out, jobs, storage, heartbeat):
     try:
         while True:
             began = time.monotonic()
-            revive(study)
-            kept = by_trial(study)
+            repeated(revive, study)
+            kept = repeated(by_trial, study)
             line = progress(trials, kept, jobs)
             if line != told:
                 print(line, flush=True)

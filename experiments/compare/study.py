@@ -4,6 +4,7 @@ Each is put into the queue with its task, cell and seed as attributes: a sampler
 workers the same point. A worker that is dead is known by its heartbeat; its trial goes back to the queue.
 """
 
+import time
 import warnings
 
 from experiments.common.errors import InputError, reason_of
@@ -12,36 +13,80 @@ from experiments.compare.plan import Trial
 NAME = "compare"
 MISSED = 3  # heartbeats after which a worker is taken for dead
 PATIENCE = 60  # seconds for which a process waits for another that writes to SQLite
+UNREACHABLE = 600  # seconds for which a process waits for a database that it cannot connect to again
+AGAIN = 0.5  # seconds between two attempts
 
 
-def open_study(storage, heartbeat):
+def open_study(storage, heartbeat, patience=0):
     """The study in a storage, which is made if there is none.
 
     storage: the address of a database, as SQLAlchemy writes it, such as sqlite:///compare/study.db.
     heartbeat: seconds between two signs of life of a worker.
 
+    patience: seconds for which to wait for a database that does not answer yet.
+
     Raises `InputError` if Optuna is not installed or the storage cannot be opened.
     """
+    import_optuna()
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return _opened(storage, heartbeat)
+        except Exception as error:  # whatever SQLAlchemy, its driver or the network may raise
+            if time.monotonic() >= until:
+                raise InputError(f"Cannot open the storage {storage}: {reason_of(error)}.") from error
+        time.sleep(AGAIN)
+
+
+def _opened(storage, heartbeat):
     optuna = import_optuna()
 
     def back_to_the_queue(study, trial):
         study.enqueue_trial({}, user_attrs=dict(trial.user_attrs))
 
-    engine = {"connect_args": {"timeout": PATIENCE}} if storage.startswith("sqlite:") else None
-    try:
-        opened = optuna.storages.RDBStorage(
-            storage,
-            engine_kwargs=engine,
-            heartbeat_interval=heartbeat,
-            grace_period=heartbeat and MISSED * heartbeat,
-            heartbeat_stale_trial_callback=back_to_the_queue,
-        )
-        study = optuna.create_study(storage=opened, study_name=NAME, load_if_exists=True)
-        if heartbeat:
-            _sign_for_silent(study, opened)
-        return study
-    except Exception as error:  # whatever SQLAlchemy, its driver or the network may raise
-        raise InputError(f"Cannot open the storage {storage}: {reason_of(error)}.") from error
+    engine = {"connect_args": {"timeout": PATIENCE}} if storage.startswith("sqlite:") else {}
+    opened = optuna.storages.RDBStorage(
+        storage,
+        engine_kwargs={**engine, "pool_pre_ping": True},  # a connection that was cut is made again
+        heartbeat_interval=heartbeat,
+        grace_period=heartbeat and MISSED * heartbeat,
+        heartbeat_stale_trial_callback=back_to_the_queue,
+    )
+    _wait_to_connect_again(opened.engine)
+    study = optuna.create_study(storage=opened, study_name=NAME, load_if_exists=True)
+    if heartbeat:
+        _sign_for_silent(study, opened)
+    return study
+
+
+def _wait_to_connect_again(engine):
+    """Let every further connection of SQLAlchemy's engine wait for a database that does not answer."""
+    import sqlalchemy
+
+    @sqlalchemy.event.listens_for(engine, "do_connect")
+    def connect(dialect, record, arguments, options):
+        until = time.monotonic() + UNREACHABLE
+        while True:
+            try:
+                return dialect.connect(*arguments, **options)
+            except dialect.loaded_dbapi.OperationalError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(AGAIN)
+
+
+def repeated(function, *arguments):
+    """What a function returns that asks the database; it is called again if its connection was cut meanwhile.
+
+    So it must do no harm if it runs twice. A further connection waits for the database.
+    """
+    cut = import_optuna().exceptions.StorageInternalError
+    for _ in range(2):
+        try:
+            return function(*arguments)
+        except cut:
+            time.sleep(AGAIN)
+    return function(*arguments)
 
 
 def _sign_for_silent(study, storage):

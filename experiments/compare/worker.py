@@ -22,7 +22,15 @@ from experiments.compare.forks import AVAILABLE, Fork
 from experiments.compare.locks import AGAIN, held
 from experiments.compare.plan import Trial
 from experiments.compare.search import settings_of
-from experiments.compare.study import by_trial, finished, is_open, open_study, revive
+from experiments.compare.study import (
+    UNREACHABLE,
+    by_trial,
+    finished,
+    is_open,
+    open_study,
+    repeated,
+    revive,
+)
 
 TRIES = 3  # times that a process of a trial may be killed before the trial has failed
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -41,16 +49,27 @@ def work(out, slot, storage, heartbeat):
     with held(slot_lock(out, slot), wait=False) as lock:
         if lock is None:
             return
-        study = open_study(storage, heartbeat)
-        while True:
-            revive(study)
-            kept = by_trial(study)
-            if not any(map(is_open, kept.values())):
-                return
-            if any(each.state.name == "WAITING" for several in kept.values() for each in several):
-                take(study, out)
-            else:  # others run; one of them may come back to the queue
-                time.sleep(AGAIN)
+
+        def some_work():
+            # opened anew after its connection was cut: what was taken then may have no sign of life yet
+            study = open_study(storage, heartbeat, patience=UNREACHABLE)
+            while work_is_left(study, out):
+                pass
+
+        repeated(some_work)
+
+
+def work_is_left(study, out):
+    """Run a trial of the queue, if there is one; returns whether any trial is open."""
+    revive(study)
+    kept = by_trial(study)
+    if not any(map(is_open, kept.values())):
+        return False
+    if any(each.state.name == "WAITING" for several in kept.values() for each in several):
+        take(study, out)
+    else:  # others run; one of them may come back to the queue
+        time.sleep(AGAIN)
+    return True
 
 
 def take(study, out):
@@ -64,9 +83,9 @@ def take(study, out):
     def objective(taken):
         nonlocal given_up
         try:
-            return run(taken, out)
+            return repeated(run, taken, out)
         finally:
-            given_up = study.get_trials(deepcopy=False)[taken.number].state.name != "RUNNING"
+            given_up = repeated(study.get_trials, False)[taken.number].state.name != "RUNNING"
 
     try:
         study.optimize(objective, n_trials=1, catch=(TrialFailed,))
