@@ -17,7 +17,11 @@ from experiments.serve.messages import RequestError
 from experiments.serve.scaled.service import RemoteService
 from experiments.serve.scaled.sessions import Kepts, SessionConversation
 
-HEALTH = {"health_check_period_s": 5, "health_check_timeout_s": 30}
+EVERY = {
+    "health_check_period_s": 5,
+    "health_check_timeout_s": 30,
+    "logging_config": {"enable_access_log": False},  # a line for each word of each stream
+}
 LOST = (ray.exceptions.RayActorError, serve.exceptions.DeploymentUnavailableError)
 
 
@@ -37,16 +41,22 @@ def bound(options):
     model = serve.deployment(
         Model,
         name="Model",
-        max_ongoing_requests=2 * options.batch,
+        max_ongoing_requests=4 * options.batch,
         autoscaling_config={
             "min_replicas": fewest,
             "max_replicas": most,
             "target_ongoing_requests": options.batch,
         },
         ray_actor_options=process(cores=1),
-        **HEALTH,
+        **EVERY,
     ).bind(options.model, options.batch, options.wait)
-    sessions = serve.deployment(Sessions, name="Sessions", ray_actor_options=process(), **HEALTH).bind()
+    sessions = serve.deployment(
+        Sessions,
+        name="Sessions",
+        max_ongoing_requests=2 * MOST_STREAMS,
+        ray_actor_options=process(),
+        **EVERY,
+    ).bind()
     checks = access.middleware(options.host, options.allow_host, options.allow_origin)
     ingress = serve.deployment(
         serve.ingress(ingress_of(checks))(),
@@ -54,7 +64,7 @@ def bound(options):
         num_replicas=options.ingresses,
         max_ongoing_requests=2 * MOST_STREAMS,
         ray_actor_options=process(),
-        **HEALTH,
+        **EVERY,
     )
     return ingress.bind(model, sessions)
 
