@@ -3,17 +3,20 @@
     PYTHONPATH=. python benchmarks/scoring.py RUN
 
 Writes Parquet files of texts, scores them with `experiments.score` on two nodes of one core each, kills one
-node when half of the answers are there, and checks that each row is answered once, and a sample of them as
-`experiments.sentiment predict` answers it. Then tells rows a second, and the memory of the actors at half
-and at the end. With --one it measures one scorer without a cluster. With --actors 1 2 it scores the files
-again without a loss, on so many actors of this machine, which says something on a quiet machine alone.
+node when half of the answers are there, and checks that each row is answered once, as
+`experiments.sentiment predict` answers it. Then tells rows a second of processor time, starts included, of
+the actors and of `predict`, and how the memory of the actors went. With --one it measures one scorer without
+a cluster. With --actors 1 2 it scores the files again without a loss, on so many actors of this machine,
+which says something on a quiet machine alone.
 """
 
 import argparse
 import contextlib
 import io
 import json
+import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,7 +33,6 @@ from experiments.score.pieces import files_of
 from experiments.score.scorer import Scorer, items
 
 WORDS = ["a", "the", "of", "it", "is", "was", "very", "not", "good", "bad", "boring", "great", "film", "plot"]
-SAMPLE = 2_000
 PIECE = 5_000  # rows of a file of answers at most
 
 
@@ -52,44 +54,42 @@ def score(folder, run, name, *options):
 
 
 def with_a_loss(folder, run, pieces):
-    """The summary of scoring on two nodes, one of which is killed, and the actors' memory (half, end)."""
+    """The summary of scoring on two nodes, one of which is killed, and what was seen of the actors."""
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    lost, partial, memory = machines.add_node(num_cpus=1), folder / "lost.partial", []
-
-    def parts():
-        return len(list(partial.glob("part-*")))
+    lost, partial, actors = machines.add_node(num_cpus=1), folder / "lost.partial", {}
 
     def watch():
-        while parts() < pieces // 2:
+        is_lost = False
+        while True:
+            parts = len(list(partial.glob("part-*")))
+            see_actors(actors, parts)
+            if parts >= pieces // 2 and not is_lost:
+                machines.remove_node(lost, allow_graceful=False)
+                is_lost = True
             time.sleep(0.2)
-        memory.append(actors_megabytes())
-        machines.remove_node(lost, allow_graceful=False)
-        while parts() < pieces:
-            time.sleep(0.2)
-        memory.append(actors_megabytes())
 
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
+    threading.Thread(target=watch, daemon=True).start()
     try:
-        return score(folder, run, "lost", "--rows", str(PIECE), "--address", machines.address), memory
+        return score(folder, run, "lost", "--rows", str(PIECE), "--address", machines.address), actors
     finally:
         machines.shutdown()
 
 
-def actors_megabytes():
-    """The most memory that an actor has now."""
-    most = 0
-    for status in Path("/proc").glob("[0-9]*/status"):
+def see_actors(actors, parts):
+    """Note, by process, an actor's seconds of processor time, and its megabytes by the parts so far."""
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            text = status.read_text()
-            if text.startswith("Name:\tray::MapWorker"):
-                most = max(most, int(text.partition("VmRSS:")[2].split()[0]) // 1024)
-    return most
+            status = (process / "status").read_text()
+            if status.startswith("Name:\tray::MapWorker"):
+                seen = actors.setdefault(process.name, {"megabytes": {}})
+                seen["megabytes"][parts] = int(status.partition("VmRSS:")[2].split()[0]) // 1024
+                times = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
+                seen["seconds"] = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 def predicted(run, texts):
-    """What `predict` answers, and the seconds it takes."""
-    began = time.perf_counter()
+    """What `predict` answers, and the seconds of processor time it takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-m", "experiments.sentiment", "predict", run],
         input="".join(f"{text}\n" for text in texts),
@@ -97,20 +97,22 @@ def predicted(run, texts):
         text=True,
         check=True,
     )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     answers = [line.split("\t") for line in done.stdout.splitlines()]
-    return [(label, float(probability)) for label, probability in answers], time.perf_counter() - began
+    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return [(label, float(probability)) for label, probability in answers], seconds
 
 
 def check(folder, run, rows):
-    """Check that each row is answered once, and some as `predict` does; returns its texts a second."""
+    """Check that each row is answered once, as `predict` does; returns the processor time of `predict`."""
     table = pyarrow.parquet.read_table(folder / "lost").sort_by("id").to_pydict()
     assert table["id"] == list(range(rows)), "each row once"
-    answers, seconds = predicted(run, table["text"][:SAMPLE])
+    answers, seconds = predicted(run, table["text"])
     for (label, probability), *found in zip(
-        answers, table["predicted_label"], table["predicted_probability"], strict=False
+        answers, table["predicted_label"], table["predicted_probability"], strict=True
     ):
         assert found[0] == label and abs(found[1] - probability) < 1e-4, (found, label, probability)
-    return SAMPLE / seconds
+    return seconds
 
 
 def by_one(folder, run):
@@ -140,12 +142,14 @@ def main():
             print(f"{by_one(folder, options.run):,.0f} rows a second of processor time")
             return
         pieces = options.files * -(-options.rows // options.files // PIECE)
-        summary, memory = with_a_loss(folder, options.run, pieces)
-        each = summary["rows"] / summary["busy_seconds"]
-        print(f"two nodes, one killed: {summary['rows']:,} rows in {summary['seconds']:.0f} s, each once")
-        print(f"{each:,.0f} rows a second in an actor; an actor's memory at half and at the end: {memory} MB")
-        alone = check(folder, options.run, options.rows)
-        print(f"predict answers {SAMPLE:,} of them alike, with its start {alone:,.0f} a second")
+        summary, actors = with_a_loss(folder, options.run, pieces)
+        busy = sum(seen["seconds"] for seen in actors.values())
+        print(f"two nodes, one killed: {summary['rows']:,} rows in {summary['seconds']:.0f} s, each once;")
+        print(f"{options.rows / busy:,.0f} rows a second of the actors' processor time, with their start")
+        for process, seen in actors.items():
+            print(f"megabytes of actor {process}, by the parts written so far: {seen['megabytes']}")
+        seconds = check(folder, options.run, options.rows)
+        print(f"predict answers all alike, {options.rows / seconds:,.0f} a second of its processor time")
         for actors in options.actors:
             some = ["--rows", str(PIECE), "--actors", str(actors)]
             summary = score(folder, options.run, f"by-{actors}", *some)
