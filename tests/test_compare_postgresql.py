@@ -128,8 +128,8 @@ def kill_worker(slot, out, with_training):
     def at_work():
         for process, line, files in living():
             if {"work", str(out)} <= set(line) and line[line.index(str(out)) + 1] == str(slot):
-                locks = [file for file in files if file.startswith(str(out / "trials"))]
-                return [process, *locks] if locks else None
+                locks = [file for file in files if file.endswith(".lock") and "/trials/" in file]
+                return (process, locks[0]) if locks else None
         return None
 
     worker, lock = wait_for(at_work)
