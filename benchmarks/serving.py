@@ -29,6 +29,13 @@ import websockets
 
 ROOT = Path(__file__).parents[1]
 WORDS = ["a", "good", "bad", "film", "and", "long", "one", "that", "was", "not", "as", "fine", "the", "it"]
+# Ray's processes start within seconds, unless the machine does much else.
+PATIENT = {
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+}
 AT_A_TIME = (2, 4, 8, 16, 32, 64)
 
 
@@ -37,7 +44,8 @@ class Server:
 
     def __init__(self, run, *options):
         command = [sys.executable, "-m", "experiments.serve.scaled", run, "--port", "0", *options]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, **PATIENT}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         told = next((line for line in self.process.stdout if line.startswith("Serving")), None)
         if told is None:
             sys.exit("the server did not start")
@@ -48,7 +56,8 @@ class Server:
 
     def __exit__(self, *exception):
         self.process.terminate()
-        self.process.wait()
+        if (code := self.process.wait()) != 143 and exception[0] is None:
+            sys.exit(f"the server ended with {code}, not as SIGTERM ends it")
 
 
 def kill_replica(deployment):
@@ -174,7 +183,7 @@ def batches(options):
         print(f"at a p95 of {p95 * 1e3:.0f} ms: batches answer {ratio:.2f} times as many")
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     of_streams = commands.add_parser("streams")
@@ -187,7 +196,7 @@ def main():
     of_batches.set_defaults(measure=batches)
     for command in (of_streams, of_batches):
         command.add_argument("run", metavar="RUN")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     return options.measure(options)
 
 
