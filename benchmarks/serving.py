@@ -13,6 +13,7 @@ and replicas share the cores of this machine.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -62,11 +63,12 @@ class Server:
 
 def kill_replica(deployment):
     """Kill a process of a deployment, as nothing that it could react to."""
+    name = f"ray::ServeReplica:keras_gates:{deployment}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
-        name = f"ray::ServeReplica:keras_gates:{deployment}"
-        if (folder / "cmdline").read_bytes().decode().startswith(name):
-            os.kill(int(folder.name), signal.SIGKILL)
-            return
+        with contextlib.suppress(OSError):  # it has ended
+            if (folder / "cmdline").read_bytes().startswith(name):
+                os.kill(int(folder.name), signal.SIGKILL)
+                return
     sys.exit(f"no process of {deployment} was found")
 
 
