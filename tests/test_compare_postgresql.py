@@ -18,6 +18,7 @@ pytest.importorskip("psycopg2", reason="no driver of PostgreSQL is installed")
 pytest.importorskip("optuna", reason="needs keras_gates[sweep]")
 
 from test_compare import (  # noqa: F401 (a fixture)
+    FAKE_TASK,
     clone,
     living,
     processes_in,
@@ -86,6 +87,9 @@ def test_a_database_that_is_silent_longer_than_three_heartbeats_costs_no_trial(c
     assert [row["cell"] for row in table(clone / "there")] == ["coupled", "coupled", "lstm", "lstm"]
 
 
+HELD = "time.sleep(0.5)\nwhile pathlib.Path('held').exists(): time.sleep(0.1)"
+
+
 class Relay:
     """A port that leads to another one, until it is blocked: then it refuses, and has cut its connections."""
 
@@ -119,6 +123,7 @@ class Relay:
         with contextlib.suppress(OSError):
             while content := source.recv(2**16):
                 sink.sendall(content)
+        with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
 
 
@@ -142,20 +147,22 @@ def kill_worker(slot, out, with_training):
 def test_workers_that_are_killed_and_a_port_that_is_blocked_cost_no_trial(clone, server):  # noqa: F811
     """24 trials; each of three workers is killed twice; the database cannot be reached for 20 s."""
     random.seed(0)
-    storage, _ = server
+    task, held = clone / "experiments" / "fake" / "__main__.py", clone / "held"
+    # trials last until all is done to them, however slowly workers start
+    task.write_text(FAKE_TASK.replace("time.sleep(1.5)", HELD))
+    held.touch()
+    relay = Relay(int(server[0].rpartition(":")[2].partition("/")[0]))
+    storage, out = server[0].replace(f":{relay.target}/", f":{relay.port}/"), clone / "fire"
     cells = ["--tasks", "fake", "--cells", "lstm", "coupled", "peephole", "--seeds", "8", "--jobs", "3"]
-    relay = Relay(int(storage.rpartition(":")[2].partition("/")[0]))
-    storage = storage.replace(f":{relay.target}/", f":{relay.port}/")
-    out = clone / "fire"
     driver = start(clone, *cells, "--heartbeat", "1", "--storage", storage, "--out", str(out))
     for slot in range(3):
         kill_worker(slot, out, with_training=False)
-    wait_for(lambda: training(out))
     relay.block()
     time.sleep(20)
     relay.unblock()
     for slot in range(3):
         kill_worker(slot, out, with_training=True)
+    held.unlink()
     stdout, stderr = driver.communicate(timeout=900)
     assert driver.returncode == 0, stdout + stderr
     names = (clone / "finished.txt").read_text().split()
