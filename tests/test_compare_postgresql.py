@@ -131,6 +131,7 @@ def kill_worker(slot, out, with_training):
     """Kill the worker of a slot while it runs a trial; its training goes on, if it is not killed too."""
 
     def at_work():
+        time.sleep(0.5)  # to look at all processes is much work
         for process, line, files in living():
             if {"work", str(out)} <= set(line) and line[line.index(str(out)) + 1] == str(slot):
                 locks = [file for file in files if file.endswith(".lock") and "/trials/" in file]
