@@ -169,7 +169,8 @@ def test_workers_that_are_killed_and_a_port_that_is_blocked_cost_no_trial(clone,
     names = (clone / "finished.txt").read_text().split()
     assert len(names) == len(set(names)) == 24, "nothing ran twice"
 
-    driver = start(clone, *cells, "--out", str(clone / "quiet"))
+    quiet = clone / "quiet" / out.name  # the name stands in the table
+    driver = start(clone, *cells, "--out", str(quiet))
     stdout, stderr = driver.communicate(timeout=900)
     assert driver.returncode == 0, stdout + stderr
-    assert table(out) == table(clone / "quiet")
+    assert table(out) == table(quiet)
