@@ -2,13 +2,15 @@
 
     python benchmarks/serving.py streams RUN --streams 200
     python benchmarks/serving.py batches RUN --words 100
+    python benchmarks/serving.py reading RUN --words 100
 
 `streams` opens so many streams, each of which is pushed one word at a time. When a third of all words are
 read, a replica of the model is killed with -9, and at two thirds the ingress. Every answer of every stream
 is compared with that of one that nothing happened to. `batches` asks for the labels of texts, with more and
 more requests at a time, from a server that reads each alone and from one that reads up to 32 together, and
 compares the throughput at equal 95th percentiles of the seconds that an answer takes. Clients, proxy, ingress
-and replicas share the cores of this machine.
+and replicas share the cores of this machine. `reading` tells what a replica alone needs for a text, without
+connections, in processor time, which other work on the machine does not change much.
 """
 
 import argparse
@@ -185,6 +187,22 @@ def batches(options):
         print(f"at a p95 of {p95 * 1e3:.0f} ms: batches answer {ratio:.2f} times as many")
 
 
+def reading(options):
+    from experiments.serve.scaled.batches import BatchedService
+
+    service, rng = BatchedService(options.run), random.Random(0)
+    texts = [" ".join(rng.choices(WORDS, k=options.words)) for _ in range(128)]
+    for size in (1, 8, 32):
+        service.answers(texts[:size])  # the first takes longer
+        began = time.process_time()
+        for start in range(0, len(texts), size):
+            service.answers(texts[start : start + size])
+        each = (time.process_time() - began) / len(texts)
+        print(
+            f"{size:2} at once: {each * 1e3:.2f} ms of processor time for each text of {options.words} words"
+        )
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -196,7 +214,10 @@ def main(arguments=None):
     of_batches.add_argument("--words", type=int, default=100, help="of each text")
     of_batches.add_argument("--seconds", type=float, default=5, help="of each load")
     of_batches.set_defaults(measure=batches)
-    for command in (of_streams, of_batches):
+    of_reading = commands.add_parser("reading")
+    of_reading.add_argument("--words", type=int, default=100, help="of each text")
+    of_reading.set_defaults(measure=reading)
+    for command in (of_streams, of_batches, of_reading):
         command.add_argument("run", metavar="RUN")
     options = parser.parse_args(arguments)
     return options.measure(options)
