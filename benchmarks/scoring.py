@@ -80,7 +80,7 @@ def see_actors(actors, parts):
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             status = (process / "status").read_text()
-            if status.startswith("Name:\tray::MapWorker"):
+            if status.startswith("Name:\tray::MapWorker") and "VmRSS:" in status:  # it has not ended
                 seen = actors.setdefault(process.name, {"megabytes": {}})
                 seen["megabytes"][parts] = int(status.partition("VmRSS:")[2].split()[0]) // 1024
                 times = (process / "stat").read_text().rpartition(")")[2].split()[11:13]

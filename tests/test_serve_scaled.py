@@ -3,7 +3,7 @@
 import asyncio
 import json
 import pickle
-import runpy
+import re
 import sys
 
 import keras
@@ -16,6 +16,7 @@ import keras_gates
 from experiments.common.errors import InputError
 from experiments.serve.messages import RequestError
 from experiments.serve.scaled import service as remote
+from experiments.serve.scaled.__main__ import main
 from experiments.serve.scaled.batches import BatchedService
 from experiments.serve.scaled.options import parser_of
 from experiments.serve.scaled.service import RemoteService
@@ -258,7 +259,7 @@ def test_bounds_of_the_replicas():
             parser_of().parse_args(["RUN", "--replicas", bad])
 
 
-def test_without_ray_a_sentence_gives_the_command(monkeypatch):
+def test_without_ray_a_sentence_gives_the_command(exported, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(SystemExit, match=r"needs Ray: pip install keras_gates\[scale\]"):
-        runpy.run_module("experiments.serve.scaled", run_name="__main__")
+    assert main([str(exported)]) == 2
+    assert re.fullmatch(r".* needs Ray: pip install keras_gates\[scale\] \(.*\)\.\n", capsys.readouterr().err)

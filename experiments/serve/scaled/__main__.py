@@ -6,17 +6,16 @@ import sys
 import time
 
 try:
-    from ray import serve
+    import starlette  # noqa: F401 (which the modules below need)
 except ImportError as error:
     sys.exit(f"python -m experiments.serve.scaled needs Ray: pip install keras_gates[scale] ({error}).")
 
-from experiments.common.cluster import connected
+from experiments.common.cluster import connected, library_of_ray
 from experiments.common.errors import InputError, reason_of
 from experiments.common.options import command_line
 from experiments.serve.access import bracketed
 from experiments.serve.application import service_of
 from experiments.serve.options import listening
-from experiments.serve.scaled.application import bound
 from experiments.serve.scaled.options import parser_of
 
 NAME = "keras_gates"  # of the application in the cluster
@@ -24,10 +23,11 @@ NAME = "keras_gates"  # of the application in the cluster
 
 def serve_scaled(parser, options):
     """Serve until the process is asked to end."""
+    serve = library_of_ray("experiments.serve.scaled", "serve").serve
     check_model(options.model)
     with listening(options.host, options.port) as free:
         port = free.getsockname()[1]
-    with connected(options.address), running(options, port):
+    with connected(options.address), running(serve, options, port):
         print(
             f"Serving {options.model} at http://{bracketed(options.host)}:{port}/; Ctrl+C ends it.",
             flush=True,
@@ -47,8 +47,10 @@ def check_model(path):
 
 
 @contextlib.contextmanager
-def running(options, port):
+def running(serve, options, port):
     """The application runs in the cluster, and is removed at the end."""
+    from experiments.serve.scaled.application import bound  # imports Ray
+
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     # On a cluster, each machine listens at the port; requests go from there to any ingress.
     place = "HeadOnly" if options.address is None else "EveryNode"
