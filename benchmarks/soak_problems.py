@@ -20,7 +20,7 @@ import keras_gates
 SEED = 7
 WITH_KERNELS = ("simple", "indrnn", "lstm", "peephole", "peephole-only", "coupled", "gru", "minimal-gated",
                 "janet", "min-gru", "min-lstm", "V", "NIG", "NFG", "NOG", "NIAF", "NOAF",
-                "NP", "CIFG")  # fmt: skip
+                "NP", "CIFG", "layer-norm-simple", "layer-norm-gru", "layer-norm-lstm")  # fmt: skip
 LEAST_ERROR = 1e-6  # below it the two float32 results differ by luck
 NO_DIGIT = 0.1  # an error from which on there is nothing to compare
 NEIGHBOURS = 8  # problems whose weights differ in the last bit, where a single one was not fair

@@ -36,7 +36,7 @@ NEAREST = {"simple": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": k
 TORCH = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
 MORE_CELLS = [
     "NIG", "NFG", "NOG", "NIAF", "NOAF", "minimal-gated", "janet", "min-gru", "min-lstm",
-    "peephole-only", "indrnn", "slstm",
+    "peephole-only", "indrnn", "slstm", "layer-norm-lstm", "layer-norm-gru", "layer-norm-simple",
 ]  # fmt: skip
 LEAST_REST = 0.05  # seconds; OpenBLAS' threads take half of that
 KERNELS, PLAIN, KERAS, JIT, PYTORCH = "kernels", "plain", "Keras", "Keras, jit", "PyTorch"

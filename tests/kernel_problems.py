@@ -41,6 +41,13 @@ CELLS = {
     "min-lstm tanh": lambda units, **a: keras_gates.MinLSTMCell(units, activation="tanh", **a),
     "slstm": keras_gates.SLSTMCell,
     "slstm exponential": lambda units, **a: keras_gates.SLSTMCell(units, forget="exponential", **a),
+    "layer-norm-simple": keras_gates.LayerNormSimpleRNNCell,
+    "layer-norm-gru": keras_gates.LayerNormGRUCell,
+    "layer-norm-gru write": lambda units, **a: keras_gates.LayerNormGRUCell(units, update="write", **a),
+    "layer-norm-lstm": keras_gates.LayerNormLSTMCell,
+    "layer-norm-lstm carry": lambda units, **a: keras_gates.LayerNormLSTMCell(
+        units, carry="normalized", epsilon=0.1, **a
+    ),
 }
 MASKS = ("none", "right", "left", "holes", "rows")
 

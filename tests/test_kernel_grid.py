@@ -22,6 +22,7 @@ import keras_gates  # noqa: E402
 
 FULL = bool(os.environ.get("KERAS_GATES_FULL_GRID"))
 BOUND = 2e-5  # of the largest value; a smaller error is right in any case
+SLOW = ("layer-norm",)  # how the names begin of cells whose plain path takes long
 NEIGHBOURS = 64 if FULL else 0  # problems that differ in the last bit, where a single one was not fair
 
 
@@ -106,9 +107,17 @@ def moved(values, rng):
     return (values * (1 + rng.uniform(-1, 1, values.shape) * 2.0**-24)).astype("float32")
 
 
+def cases():
+    """Names and problems. Where the plain path is slow, some problems are fewer."""
+    return [
+        (name, problem)
+        for name in CELLS
+        for problem in (grid()[:3] if name.startswith(SLOW) and not FULL else grid())
+    ]
+
+
 @needs_kernels
-@pytest.mark.parametrize("problem", grid(), ids=str)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name, problem", cases(), ids=str)
 def test_kernels_are_as_exact_as_the_plain_path(name, problem):
     """An error is right up to `BOUND`, or up to twice that of the plain path: of the whole grid also at a
     neighbour."""

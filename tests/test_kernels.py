@@ -87,7 +87,9 @@ def test_options_of_the_layer(name, mask, return_sequences, zero_output_for_mask
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["lstm", "gru", "gru before", "minimal gated", "peephole-only", "slstm"])
+@pytest.mark.parametrize(
+    "name", ["lstm", "gru", "gru before", "minimal gated", "peephole-only", "slstm", "layer-norm-lstm"]
+)
 def test_dropout_masks_are_those_of_the_plain_path(name):
     """With the same seeds, both paths drop the same inputs and units."""
     made = []
@@ -144,7 +146,18 @@ def test_other_cells_take_the_plain_path(cell):
 
 @needs_kernels
 @pytest.mark.parametrize(
-    "name", ["lstm", "NIG", "peephole-only", "minimal gated", "janet", "min-lstm", "indrnn", "slstm"]
+    "name",
+    [
+        "lstm",
+        "NIG",
+        "peephole-only",
+        "minimal gated",
+        "janet",
+        "min-lstm",
+        "indrnn",
+        "slstm",
+        "layer-norm-lstm",
+    ],
 )
 def test_not_a_number_stays_in_its_row(name):
     layer, (x, states, _, _) = random_layer(CELLS[name], (5, 4, 3, 20, "none", False))

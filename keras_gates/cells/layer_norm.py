@@ -148,6 +148,7 @@ class LayerNormGRUCell(LayerNormCell, GRUCell):
         units, **kwargs: as in `LayerNormCell`.
     """
 
+    reset_after = True  # the form; no argument
     without = ("unit_forget_bias", "reset_after")
     source = SOURCE
 

@@ -10,6 +10,7 @@ from keras import ops
 from keras_gates.cells.gru import GRUCell, MinimalGatedCell
 from keras_gates.cells.indrnn import IndRNNCell
 from keras_gates.cells.janet import JANETCell
+from keras_gates.cells.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
 from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, PeepholeOnlyLSTMCell
 from keras_gates.cells.min_rnn import MinGRUCell, MinLSTMCell
 from keras_gates.cells.odyssey import (
@@ -29,7 +30,7 @@ DEFAULTS = {
     "vector_names": "",
     "update_writes": False,
     "output_previous": False,
-    "beta": 0.0,
+    "constant": 0.0,
 }
 _ACTIVATIONS = {
     "tanh": keras.activations.tanh,
@@ -84,7 +85,28 @@ def _slstm(cell):
 
 
 def _janet(cell):
-    return {"cell": "janet", "beta": float(cell.beta)} if isinstance(cell.beta, numbers.Real) else None
+    return {"cell": "janet", "constant": float(cell.beta)} if isinstance(cell.beta, numbers.Real) else None
+
+
+def _layer_norm_simple(cell):
+    return {"cell": "layer_norm_simple", "vector_names": "n", "constant": float(cell.epsilon)}
+
+
+def _layer_norm_gru(cell):
+    return {
+        "cell": "layer_norm_gru",
+        "vector_names": "urnURQ",
+        "update_writes": cell.update == "write",
+        "constant": float(cell.epsilon),
+    }
+
+
+def _layer_norm_lstm(cell):
+    return {
+        "cell": "layer_norm_lstm" if cell.carry == "plain" else "layer_norm_lstm_normalized",
+        "vector_names": "ifgoIFGOsb",
+        "constant": float(cell.epsilon),
+    }
 
 
 _DESCRIBED: dict[type[keras.Layer], Callable] = {
@@ -106,6 +128,18 @@ _DESCRIBED: dict[type[keras.Layer], Callable] = {
     MinGRUCell: _named("min_gru"),
     MinLSTMCell: _named("min_lstm"),
     SLSTMCell: _slstm,
+    LayerNormSimpleRNNCell: _layer_norm_simple,
+    LayerNormGRUCell: _layer_norm_gru,
+    LayerNormLSTMCell: _layer_norm_lstm,
+}
+
+# Weights with one number for each unit (of a gate), in the order in which the kernels' `vectors` hold them,
+# and how many rows each takes. Peepholes are left out: a cell has some of them or none.
+_ROWS: dict[type[keras.Layer], dict[str, int]] = {
+    IndRNNCell: {"recurrent_kernel": 1},
+    LayerNormSimpleRNNCell: {"gamma": 1},
+    LayerNormGRUCell: {"kernel_gamma": 3, "recurrent_gamma": 3},
+    LayerNormLSTMCell: {"kernel_gamma": 4, "recurrent_gamma": 4, "state_gamma": 1, "state_beta": 1},
 }
 
 # Cells for the self-test of new kernels: each class, and options until every kernel has its turn.
@@ -121,6 +155,8 @@ EXAMPLES = [
     ),
     partial(GRUCell, reset_after=False, update="write"),
     partial(JANETCell, beta=1.5),
+    partial(LayerNormGRUCell, update="write"),
+    partial(LayerNormLSTMCell, carry="normalized"),
     partial(SLSTMCell, forget="exponential"),
 ]
 
@@ -147,18 +183,34 @@ def describe(cell):
 def weights_of(cell, description):
     """A cell's weights as the kernels take them, by name. What a cell does not have is an empty tensor."""
     matrix = cell.recurrent_kernel is not None and len(cell.recurrent_kernel.shape) == 2
-    vectors = [_vector(cell, name) for name in description["vector_names"]]
+    vectors = _vectors(cell, description["vector_names"])
     return {
         "kernel": cell.kernel.value,
         "recurrent_kernel": _value(cell.recurrent_kernel) if matrix else ops.zeros((0,)),
         "bias": ops.zeros(cell.bias_shape) if cell.bias is None else cell.bias.value,
-        "vectors": ops.stack(vectors) if vectors else ops.zeros((0, cell.units)),
+        "vectors": ops.concatenate(vectors) if vectors else ops.zeros((0, cell.units)),
     }
 
 
-def _vector(cell, name):
-    """IndRNN's recurrent weights, or the peephole of a gate."""
-    return _value(cell.recurrent_kernel if name == "u" else cell.peephole_weights[name])
+def _vectors(cell, names):
+    """The weights that act on one unit each, of shape `(rows, units)`; peepholes by their names."""
+    weights = (
+        [getattr(cell, name) for name in _ROWS[type(cell)]]
+        if type(cell) in _ROWS
+        else [cell.peephole_weights[name] for name in names]
+    )
+    return [ops.reshape(_value(weight), (-1, cell.units)) for weight in weights]
+
+
+def weights_in(vectors, kind, names):
+    """The weights of a cell of this class that lie in `vectors`, a dict by attribute."""
+    if kind not in _ROWS:
+        return {"peephole_weights": {name: vectors[row] for row, name in enumerate(names)}}
+    found, row = {}, 0
+    for name, rows in _ROWS[kind].items():
+        found[name] = ops.reshape(vectors[row : row + rows], (-1,))
+        row += rows
+    return found
 
 
 def _value(weight):

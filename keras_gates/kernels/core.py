@@ -11,7 +11,7 @@ import numpy as np
 from keras_gates.kernels import build
 from keras_gates.kernels.signature import BACKWARD_INPUTS, DIFFERENTIATED, INPUTS
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 _ACTIVATIONS = ("tanh", "linear", "relu")
 _ERRORS = {1: ValueError, 2: MemoryError, 3: RuntimeError}
@@ -24,8 +24,8 @@ class _Options(ctypes.Structure):
         ("output_activation", ctypes.c_int32),
         ("update_writes", ctypes.c_int32),
         ("output_previous", ctypes.c_int32),
-        ("beta", ctypes.c_float),
-        ("vector_names", ctypes.c_char * 8),
+        ("constant", ctypes.c_float),
+        ("vector_names", ctypes.c_char * 16),
         ("go_backwards", ctypes.c_int32),
         ("zero_output_for_mask", ctypes.c_int32),
         ("show_initial_state", ctypes.c_int32),
@@ -78,7 +78,7 @@ class Core:
     def options(self, attributes):
         """The options of a call, from attributes by name; others are ignored."""
         same = (
-            "update_writes", "output_previous", "beta",
+            "update_writes", "output_previous", "constant",
             "go_backwards", "zero_output_for_mask", "show_initial_state", "threads",
         )  # fmt: skip
         return _Options(

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_gates._arguments import arguments_of
-from keras_gates.kernels.cells import DEFAULTS
+from keras_gates.kernels.cells import DEFAULTS, weights_in
 
 _CELLS: dict[tuple, tuple] = {}  # from an operation's description of a cell to its class and arguments
 
@@ -86,7 +86,6 @@ def _equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
     Its constructor is not called: it would create a variable, the seed, which a traced function must not do.
     """
     kind, arguments = _CELLS[_key(attributes)]
-    names = attributes["vector_names"]
     cell = object.__new__(kind)
     vars(cell).update(
         {
@@ -95,9 +94,9 @@ def _equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
             "use_bias": True,
             "dropout_per_gate": False,
             "kernel": kernel,
-            "recurrent_kernel": vectors[0] if names == "u" else recurrent_kernel,
+            "recurrent_kernel": recurrent_kernel,
             "bias": bias,
-            "peephole_weights": {name: vectors[row] for row, name in enumerate(names)},
+            **weights_in(vectors, kind, attributes["vector_names"]),
         }
     )
     return cell

@@ -1,6 +1,6 @@
 // Random problems for the kernels, answered a second time in plain loops and double precision.
 //
-//   fuzz SECONDS [SEED]
+//   fuzz SECONDS [SEED [CELL]]
 //
 // The equations are those of the kernels (`in_double.h`), so this finds what is wrong with the passes around them
 // (products, packing, slices, masks, tape, threads), with their arithmetic in floats, and a `backward` that is not
@@ -32,6 +32,7 @@ using Doubles = std::vector<double>;
 using Floats = std::vector<float>;
 
 std::mt19937_64 generator;
+std::vector<int> kinds;  // the cells to choose from
 
 int uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(generator); }
 bool chance(double p) { return std::bernoulli_distribution(p)(generator); }
@@ -55,6 +56,14 @@ struct Answer {
   Doubles outputs, last, h, c;
 };
 
+// Layer normalisation of all these values together.
+void normalize(const std::vector<double*>& values, double epsilon) {
+  double mean = 0, variance = 0;
+  for (const double* v : values) mean += *v / values.size();
+  for (const double* v : values) variance += std::pow(*v - mean, 2) / values.size();
+  for (double* v : values) *v = (*v - mean) / std::sqrt(variance + epsilon);
+}
+
 // One step of one row: what `h` and `memories` (one after the other) become.
 template <class Cell>
 void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x, const double* keep, double* h,
@@ -72,15 +81,17 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
     return left;
   };
   const Doubles heard = kept(Cell::hears_memory ? memories : h);
+  constexpr bool normalizes = Cell::normalized.size() > 0;
+  const auto bias = [&](int slot, int u) {
+    double sum = slot < Cell::x_end ? w[BIAS][Cell::x_gate(slot) * units + u] : 0;
+    if (Cell::bias_rows == 2 && slot >= Cell::h_begin) sum += w[BIAS][(Cell::gates + Cell::h_gate(slot)) * units + u];
+    return sum;
+  };
   std::vector<std::array<double, Cell::slots>> z(units);
   for (int slot = 0; slot < Cell::slots; slot++)
     for (int u = 0; u < units; u++) {
-      double& a = z[u][slot] = 0;
-      if (slot < Cell::x_end) {
-        const int gate = Cell::x_gate(slot);
-        a += w[BIAS][gate * units + u] + product(x, p.features, w[KERNEL], Cell::gates, gate, u);
-      }
-      if (Cell::bias_rows == 2 && slot >= Cell::h_begin) a += w[BIAS][(Cell::gates + Cell::h_gate(slot)) * units + u];
+      double& a = z[u][slot] = normalizes ? 0 : bias(slot, u);
+      if (slot < Cell::x_end) a += product(x, p.features, w[KERNEL], Cell::gates, Cell::x_gate(slot), u);
       if (Cell::h_begin <= slot && slot < Cell::h_end)
         a += product(heard.data(), units, w[RECURRENT], recurrent_gates, Cell::h_gate(slot), u);
     }
@@ -92,6 +103,17 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
       for (int u = 0; u < units; u++)
         z[u][slot] += product(reset.data(), units, w[RECURRENT], recurrent_gates, Cell::h_gate(slot), u);
   }
+  if constexpr (normalizes) {
+    for (const auto& group : Cell::normalized) {
+      std::vector<double*> values;
+      for (int slot = group.begin; slot < group.end; slot++)
+        for (auto& of_unit : z) values.push_back(&of_unit[slot]);
+      normalize(values, cell.epsilon);
+    }
+    for (int u = 0; u < units; u++)
+      for (int slot = 0; slot < Cell::slots; slot++)
+        z[u][slot] = cell.own[slot].scale(z[u][slot], u) + bias(slot, u);
+  }
   for (int u = 0; u < units; u++) {
     in_double::gates::State state{};
     state.h = h[u];
@@ -99,6 +121,18 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
     cell.forward(z[u].data(), state, u);
     h[u] = state.h;
     for (int k = 0; k < Cell::memories; k++) memories[k * units + u] = state.memory(k);
+  }
+  if constexpr (Cell::normalizes_memory) {
+    Doubles normalized(memories, memories + units);
+    std::vector<double*> values;
+    for (double& c : normalized) values.push_back(&c);
+    normalize(values, cell.epsilon);
+    for (int u = 0; u < units; u++) {
+      in_double::gates::State state{};
+      state.h = h[u], state.c = memories[u];
+      cell.show(normalized[u], state, u);
+      h[u] = state.h, memories[u] = state.c;
+    }
   }
 }
 
@@ -165,10 +199,11 @@ gates::Activation random_activation() { return chance(.7) ? gates::Activation::t
 
 Problem random_problem() {
   Problem p;
-  p.cell.kind = uniform(0, int(gates::cell_names().size()) - 1);
+  p.cell.kind = kinds[uniform(0, int(kinds.size()) - 1)];
   p.cell.activation = random_activation(), p.cell.output_activation = random_activation();
   p.cell.update_writes = chance(.5), p.cell.output_previous = chance(.3);
-  p.cell.beta = float(uniform(-4, 4));
+  const bool normalizes = std::strstr(gates::cell_names()[p.cell.kind], "layer_norm");
+  p.cell.constant = normalizes ? .25f : float(uniform(-4, 4));
   p.layout = layout_of(p.cell);
   const bool large = chance(.1);
   p.batch = uniform(1, large ? 140 : 20), p.time = uniform(1, large ? 3 : 9);
@@ -257,7 +292,7 @@ bool check(const Problem& p) {
   const size_t padded = gates::padded_units(p.units), in_memory = p.arguments[C].size();
   const auto outputs = unwritten(rows * p.units), last = unwritten(states), h = unwritten(states),
              c = unwritten(in_memory);
-  const auto tape = unwritten(rows * p.layout.slots * padded), memory = unwritten(rows * p.layout.memories * padded);
+  const auto tape = unwritten(rows * p.layout.tape_slots * padded), memory = unwritten(rows * p.layout.memories * padded);
   gates::Results out;
   out.outputs = outputs.get(), out.last = last.get(), out.h = h.get(), out.c = c.get();
   out.gates = tape.get(), out.memory = memory.get();
@@ -361,6 +396,11 @@ bool check_in_child(const Problem& p) {
 int main(int count, char** words) {
   const double seconds = count > 1 ? std::atof(words[1]) : 10;
   const unsigned long seed = count > 2 ? std::strtoul(words[2], nullptr, 10) : std::random_device()();
+  const std::string wanted = count > 3 ? words[3] : "";  // a part of the names
+  const auto known = gates::cell_names();
+  for (int kind = 0; kind < int(known.size()); kind++)
+    if (std::string(known[kind]).find(wanted) != std::string::npos) kinds.push_back(kind);
+  if (kinds.empty()) return std::printf("there is no cell %s\n", wanted.c_str()), 2;
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
   long done = 0;

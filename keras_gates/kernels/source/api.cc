@@ -74,7 +74,7 @@ CellSpec cell_of(const KerasGatesOptions& options) {
   cell.output_activation = Activation(options.output_activation);
   cell.update_writes = options.update_writes;
   cell.output_previous = options.output_previous;
-  cell.beta = options.beta;
+  cell.constant = options.constant;
   return cell;
 }
 
@@ -116,7 +116,7 @@ struct Call {
     if (time < 1 || features < 1 || units < 1)
       throw Invalid{"`x` must have at least one step and one feature, and the cell one unit; got x " + text_of(x) +
                     " and " + std::to_string(units) + " units."};
-    if (batch > most || time > most || features > most || units > most / layout.slots)
+    if (batch > most || time > most || features > most || units > most / layout.tape_slots)
       throw Invalid{"`x` of shape " + text_of(x) + " with " + std::to_string(units) +
                     " units is larger than the kernels can count."};
     in.batch = int(batch), in.time = int(time), in.features = int(features), in.units = int(units);
@@ -156,7 +156,7 @@ void forward(const KerasGatesOptions& options, const Tensor* inputs, const Tenso
   expect("h_out", t[KG_H_OUT], {batch, units});
   expect("c_out", t[KG_C_OUT], {batch, call.layout.memories * units});
   if (tape) {
-    expect("gates", t[KG_GATES], {time, batch, call.tape_columns(call.layout.slots)});
+    expect("gates", t[KG_GATES], {time, batch, call.tape_columns(call.layout.tape_slots)});
     expect("memory", t[KG_MEMORY], {time, batch, call.tape_columns(call.layout.memories)});
   }
   // Frameworks hand out fresh memory for these, whose pages take long to come one by one.
@@ -175,7 +175,7 @@ void backward(const KerasGatesOptions& options, const Tensor* inputs, const Tens
   const Call call(options, inputs);
   const int64_t batch = call.in.batch, time = call.in.time, units = call.in.units;
   expect("outputs", inputs[KG_OUTPUTS_IN], {batch, time, units});
-  expect("gates", inputs[KG_GATES_IN], {time, batch, call.tape_columns(call.layout.slots)});
+  expect("gates", inputs[KG_GATES_IN], {time, batch, call.tape_columns(call.layout.tape_slots)});
   expect("memory", inputs[KG_MEMORY_IN], {time, batch, call.tape_columns(call.layout.memories)});
   if (!empty(inputs[KG_D_OUTPUTS])) expect("d_outputs", inputs[KG_D_OUTPUTS], {batch, time, units});
   expect("d_last", inputs[KG_D_LAST], {batch, units});
@@ -236,7 +236,7 @@ KerasGatesLayout keras_gates_layout(int32_t cell, int64_t units) {
   spec.kind = cell;
   const gates::Layout layout = gates::layout_of(spec);
   const int64_t padded = gates::padded_units(int(units));
-  return {layout.memories, layout.slots * padded, layout.memories * padded};
+  return {layout.memories, layout.tape_slots * padded, layout.memories * padded};
 }
 
 int32_t keras_gates_forward(const KerasGatesOptions* options, const KerasGatesTensor* inputs,

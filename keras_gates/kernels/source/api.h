@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERAS_GATES_ABI_VERSION 1  // goes up with every change to what stands here
+#define KERAS_GATES_ABI_VERSION 2  // goes up with every change to what stands here
 #define KERAS_GATES_EXPORT extern "C" __attribute__((visibility("default")))
 
 enum KerasGatesStatus { keras_gates_ok, keras_gates_invalid, keras_gates_no_memory, keras_gates_failed };
@@ -62,8 +62,8 @@ struct KerasGatesOptions {
   int32_t output_activation;  // the same
   int32_t update_writes;      // this and the next two: see CellSpec
   int32_t output_previous;
-  float beta;
-  char vector_names[8];  // the cell's weight vectors, a letter each, in the order of the rows of `vectors`
+  float constant;
+  char vector_names[16];  // the cell's weight vectors, a letter each, in the order of the rows of `vectors`
   int32_t go_backwards;
   int32_t zero_output_for_mask;  // a masked step's output is zero, not the previous output
   int32_t show_initial_state;    // what a masked step before the first other one shows: the initial state, not zero

@@ -69,6 +69,7 @@ class Backward : Pass<Cell> {
     float *d_h, *d_c;           // of every row of the slice
     int* first;                 // the first step that moves each row of the slice
     float *d_w, *d_u, *d_bias;  // sums over rows and steps, by slots
+    float* d_shift;             // of the biases that come after a normalisation, over the kept rows
     float* d_vectors[most_vectors];
     int kept = 0;
   };
@@ -96,6 +97,7 @@ class Backward : Pass<Cell> {
     w.d_w = scratch_.template take<float>(in_.features * spread(x_columns()));
     w.d_u = scratch_.template take<float>(in_.units * spread(h_columns()));
     w.d_bias = scratch_.template take<float>(size_t(Cell::slots) * up_);
+    w.d_shift = scratch_.template take<float>(normalizes<Cell> ? size_t(Cell::slots) * up_ : 0);
     for (int k = 0; k < vectors; k++) {
       w.d_vectors[k] = scratch_.template take<float>(up_);
       w.cell.own[k].gradient = scratch_.template take<float>(up_);
@@ -107,6 +109,7 @@ class Backward : Pass<Cell> {
     std::fill_n(w.d_w, in_.features * spread(x_columns()), 0.f);
     std::fill_n(w.d_u, in_.units * spread(h_columns()), 0.f);
     std::fill_n(w.d_bias, size_t(Cell::slots) * up_, 0.f);
+    if (normalizes<Cell>) std::fill_n(w.d_shift, size_t(Cell::slots) * up_, 0.f);
     for (int k = 0; k < vectors; k++) {
       std::fill_n(w.d_vectors[k], up_, 0.f);
       std::fill_n(w.cell.own[k].gradient, up_, 0.f);
@@ -223,19 +226,76 @@ class Backward : Pass<Cell> {
   // Gates into the gradients of their pre-activations. What is padding stays zero even if x is not finite.
   void unmove(int row, int step, float* dz, const float* h, float* d_h, float* d_c, const Work& w) const {
     const size_t on_tape = (size_t(step) * in_.batch + row) * up_;
-    const float* gates = out_.gates + on_tape * Cell::slots;
+    const float* gates = out_.gates + on_tape * tape_slots<Cell>;
     const float* memory = out_.memory + on_tape * memories;
+    if constexpr (Cell::normalizes_memory) hide(gates, h, memory, dz, d_h, d_c, w);
+    const float* from = Cell::normalizes_memory ? dz : gates;
     for (int u = 0; u < up_; u += lanes) {
       vec slots[Cell::slots];
-      for (int s = 0; s < Cell::slots; s++) slots[s] = load(gates + s * up_ + u);
+      for (int s = 0; s < Cell::slots; s++) slots[s] = load(from + s * up_ + u);
+      if constexpr (normalizes<Cell> && !Cell::normalizes_memory) this->scale_and_shift(slots, u);
       const State state = this->load_state(h, memory, u);
       State d = this->load_state(d_h, d_c, u);
       w.cell.backward(slots, state, d, u);
       store(d_h + u, d.h);
       this->store_memories(d_c, d, u);
-      const bool whole = u + lanes <= in_.units;
-      for (int s = 0; s < Cell::slots; s++)
-        store(dz + s * up_ + u, whole ? slots[s] : keep_some(slots[s], in_.units - u));
+      for (int s = 0; s < Cell::slots; s++) store(dz + s * up_ + u, this->keep_units(slots[s], u));
+    }
+    if constexpr (normalizes<Cell>) unnormalize(gates, dz, w);
+  }
+
+  // Back through the second half of a step whose output shows the normalised memory: leaves in dz what backward() wants,
+  // and in d_c the gradient of the memory after the step.
+  void hide(const float* tape, const float* h, const float* memory, float* dz, float* d_h, float* d_c,
+            const Work& w) const {
+    const float* statistics = tape + Cell::slots * up_ + Cell::normalized.size();
+    const float mean = statistics[0], scale = statistics[1];
+    float *normalized = dz + Cell::h_begin * up_, *d_normalized = normalized + up_;  // in slots that are not used yet
+    vec sum{}, along{};
+    for (int u = 0; u < up_; u += lanes) {
+      vec slots[Cell::slots];
+      for (int s = 0; s < Cell::slots; s++) slots[s] = load(tape + s * up_ + u);
+      this->scale_and_shift(slots, u);
+      State d = this->load_state(d_h, d_c, u);
+      const vec c = this->keep_units((w.cell.remember(slots, this->load_state(h, memory, u)) - mean) * scale, u);
+      const vec d_shown = this->keep_units(w.cell.show_backward(slots, c, d, u), u);
+      sum += d_shown;
+      along += d_shown * c;
+      store(d_h + u, d.h);
+      this->store_memories(d_c, d, u);
+      for (int s = 0; s < Cell::h_begin; s++) store(dz + s * up_ + u, slots[s]);
+      store(normalized + u, c);
+      store(d_normalized + u, d_shown);
+    }
+    const float mean_of_d = total(sum) / in_.units, slope = total(along) / in_.units;
+    for (int u = 0; u < up_; u += lanes)
+      add_to(d_c + u,
+             this->keep_units(scale * (load(d_normalized + u) - mean_of_d - slope * load(normalized + u)), u));
+  }
+
+  // dz: the gradients of what the normalised slots became by gain and bias in, those of the pre-activations out.
+  void unnormalize(const float* tape, float* dz, const Work& w) const {
+    const float* scale = tape + Cell::slots * up_;
+    for (const Group& group : Cell::normalized) {
+      vec sum{}, along{};
+      for (int s = group.begin; s < group.end; s++)
+        for (int u = 0; u < up_; u += lanes) {
+          const int at = s * up_ + u;
+          const vec normalized = load(tape + at), shifted = load(dz + at);
+          add_to(w.d_shift + at, shifted);
+          const vec d = w.cell.own[s].scale_back(shifted, normalized, u);
+          store(dz + at, d);
+          sum += d;
+          along += d * normalized;
+        }
+      const float count = float(group.end - group.begin) * in_.units;
+      const float mean = total(sum) / count, slope = total(along) / count;
+      for (int s = group.begin; s < group.end; s++)
+        for (int u = 0; u < up_; u += lanes) {
+          const int at = s * up_ + u;
+          store(dz + at, this->keep_units(*scale * (load(dz + at) - mean - slope * load(tape + at)), u));
+        }
+      scale++;
     }
   }
 
@@ -243,7 +303,7 @@ class Backward : Pass<Cell> {
     const float* h = w.before + k * h_stride_;
     float* d_product = w.product + k * h_stride_;  // becomes r * h once it has been used
     float* d_h = w.d_h + size_t(row - slice.begin) * up_;
-    const float* gate = out_.gates + ((size_t(step) * in_.batch + row) * Cell::slots + Cell::reset_slot) * up_;
+    const float* gate = out_.gates + ((size_t(step) * in_.batch + row) * tape_slots<Cell> + Cell::reset_slot) * up_;
     float* slot = dz + Cell::reset_slot * up_;
     for (int u = 0; u < up_; u += lanes) {
       const vec r = load(gate + u);
@@ -273,7 +333,9 @@ class Backward : Pass<Cell> {
                 spread(h_columns()));
     for (int n = 0; n < Cell::slots * up_; n += lanes) {
       vec sum{};
-      for (int k = 0; k < w.kept; k++) sum += load(w.dz + k * z_stride_ + n);
+      if (normalizes<Cell>) sum = load(w.d_shift + n), store(w.d_shift + n, vec{});
+      else
+        for (int k = 0; k < w.kept; k++) sum += load(w.dz + k * z_stride_ + n);
       add_to(w.d_bias + n, sum);
     }
     for (int k = 0; k < vectors; k++)

@@ -10,6 +10,11 @@
 // backward()  z: what forward() left in, gradients of the pre-activations out;   s: the old state;
 //             d: the gradient of the new state in, that of the old state out, apart from what reaches it
 //             through the products.
+//
+// Layer normalisation: in a cell that has groups of slots to be `normalized`, (z - mean) / sqrt(variance + epsilon) over
+// all units of a group's slots replaces z. Then each slot is multiplied by its own weight vector, a gain, and its bias
+// is added: that is what forward() and backward() find in z. The tape has the normalised slots.
+//
 // sigma' = sigma (1 - sigma) and tanh' = 1 - tanh^2: mostly the gates are all that a backward pass needs.
 #pragma once
 
@@ -44,6 +49,15 @@ struct Vector {
     add_to(gradient + u, dz * state);
     return d_state + load(weight + u) * dz;
   }
+
+  // The same for a gain: weight * y.
+  vec scale(vec y, int u) const { return weight ? load(weight + u) * y : y; }
+
+  vec scale_back(vec d, vec y, int u) const {
+    if (!weight) return d;
+    add_to(gradient + u, d * y);
+    return load(weight + u) * d;
+  }
 };
 
 // phi, the activation of candidates and memories. Its derivative depends only on its value.
@@ -63,6 +77,11 @@ struct Squash {
   }
 };
 
+// Slots [begin, end).
+struct Group {
+  int begin, end;
+};
+
 // Slots in the order of the kernels. Every gate hears the input, and the state unless `recurs` is false.
 template <int n, bool recurs = true>
 struct InOrder {
@@ -71,6 +90,8 @@ struct InOrder {
   static constexpr int memories = 0;           // states besides h
   static constexpr bool hears_memory = false;  // U c instead of U h
   static constexpr const char* vectors = "";   // names, a letter each, of the weight vectors that it may have
+  static constexpr std::array<Group, 0> normalized{};  // groups of slots
+  static constexpr bool normalizes_memory = false;     // the output shows the normalised memory
   static constexpr int x_gate(int slot) { return slot; }
   static constexpr int h_gate(int slot) { return slot; }
 
@@ -245,7 +266,7 @@ struct Janet : InOrder<2> {
   Squash phi;
   float beta;
 
-  explicit Janet(const CellSpec& spec = {}) : phi{spec.activation}, beta(spec.beta) {}
+  explicit Janet(const CellSpec& spec = {}) : phi{spec.activation}, beta(spec.constant) {}
 
   void forward(vec* z, State& s, int) const {
     const vec f = sigmoid(z[0]), i = sigmoid(beta - z[0]), g = z[1] = phi(z[1]);
@@ -456,6 +477,125 @@ struct GruResetBefore : InOrder<one_gate ? 2 : 3> {
   }
 };
 
+// h' = phi(LN(W x + U h))
+struct LayerNormSimple : Simple {
+  static constexpr const char* name = "layer_norm_simple";
+  static constexpr const char* vectors = "n";
+  static constexpr std::array<Group, 1> normalized{Group{0, 1}};
+
+  float epsilon;
+  std::array<Vector, 1> own;
+
+  explicit LayerNormSimple(const CellSpec& spec = {}) : Simple(spec), epsilon(spec.constant) {}
+
+  void backward(vec* z, State s, State& d, int u) const {
+    z[0] = phi(z[0]);
+    Simple::backward(z, s, d, u);
+  }
+};
+
+// A GRU that resets after the product, of u and r from LN(W x) + LN(U h), n from LN(W x) and q from LN(U h). Of each
+// product u and r are normalised together, the third by itself.
+struct LayerNormGru : InOrder<3> {
+  static constexpr const char* name = "layer_norm_gru";
+  static constexpr int slots = 6, h_begin = 3, h_end = 6, reset_end = 6;  // u r n of W x, u r q of U h
+  static constexpr int bias_rows = 2;
+  static constexpr int h_gate(int slot) { return slot - 3; }
+  static constexpr const char* vectors = "urnURQ";
+  static constexpr std::array<Group, 4> normalized{Group{0, 2}, Group{2, 3}, Group{3, 5}, Group{5, 6}};
+
+  GruResetAfter gru;
+  float epsilon;
+  std::array<Vector, 6> own;
+
+  explicit LayerNormGru(const CellSpec& spec = {}) : gru(spec), epsilon(spec.constant) {}
+
+  void forward(vec* z, State& s, int u) const {
+    vec of_gru[] = {z[2], z[0] + z[3], z[1] + z[4], z[5]};
+    gru.forward(of_gru, s, u);
+  }
+
+  void backward(vec* z, State s, State& d, int u) const {
+    vec of_gru[] = {z[2], z[0] + z[3], z[1] + z[4], z[5]};
+    State after = s;
+    gru.forward(of_gru, after, u);
+    gru.backward(of_gru, s, d, u);
+    z[2] = of_gru[0];
+    z[0] = z[3] = of_gru[1];
+    z[1] = z[4] = of_gru[2];
+    z[5] = of_gru[3];
+  }
+};
+
+// i, f, o = sigma(...), g = phi(...) of LN(W x) + LN(U h) + b;  c' = f c + i g;  h' = o phi(LN(c')), where LN has a gain
+// and a shift. `carries_normalized`: the next step gets LN(c') as its c.
+// LN(c') needs all units of c': forward() leaves o in the place of h', and show() makes h' of it. On the way back
+// show_backward() comes first.
+template <bool carries_normalized>
+struct LayerNormLstm : InOrder<4> {
+  static constexpr const char* name = carries_normalized ? "layer_norm_lstm_normalized" : "layer_norm_lstm";
+  static constexpr int slots = 8, h_begin = 4, h_end = 8, reset_end = 8;  // i f g o of W x, i f g o of U h
+  static constexpr int h_gate(int slot) { return slot - 4; }
+  static constexpr int I = 0, F = 1, G = 2, O = 3;
+  static constexpr int memories = 1;
+  static constexpr const char* vectors = "ifgoIFGOsb";  // the gains of the slots, gain and shift of the memory
+  static constexpr std::array<Group, 2> normalized{Group{0, 4}, Group{4, 8}};
+  static constexpr bool normalizes_memory = true;
+  enum Memory { gain = slots, shift };
+
+  Squash phi;
+  float epsilon;
+  std::array<Vector, 10> own;
+
+  explicit LayerNormLstm(const CellSpec& spec = {}) : phi{spec.activation}, epsilon(spec.constant) {}
+
+  // Makes gates of the pre-activations; returns c'.
+  vec remember(vec* z, State s) const {
+    for (int gate = I; gate <= O; gate++) z[gate] += z[h_begin + gate];
+    for (int gate : {I, F, O}) z[gate] = sigmoid(z[gate]);
+    z[G] = phi(z[G]);
+    return z[F] * s.c + z[I] * z[G];
+  }
+
+  void forward(vec* z, State& s, int) const {
+    s.c = remember(z, s);
+    s.h = z[O];
+  }
+
+  vec seen(vec normalized_c, int u) const { return own[shift].see(own[gain].scale(normalized_c, u), fill(1.f), u); }
+
+  void show(vec normalized_c, State& s, int u) const {
+    const vec c = seen(normalized_c, u);
+    s.h *= phi(c);
+    if (carries_normalized) s.c = c;
+  }
+
+  // z: gates in, o replaced by the gradient of its pre-activation;  d: of the new state in, what reaches c' past LN out.
+  // Returns the gradient of the normalised c'.
+  vec show_backward(vec* z, vec normalized_c, State& d, int u) const {
+    const vec o = z[O], squashed = phi(seen(normalized_c, u));
+    z[O] = d.h * squashed * sigmoid_slope(o);
+    vec d_seen = d.h * o * phi.slope(squashed);
+    if (carries_normalized) {
+      d_seen += d.c;
+      d.c = vec{};
+    }
+    own[shift].back(vec{}, d_seen, fill(1.f), u);
+    d.h = vec{};
+    return own[gain].scale_back(d_seen, normalized_c, u);
+  }
+
+  // z: as show_backward() left it;  d: the gradient of c' in.
+  void backward(vec* z, State s, State& d, int) const {
+    const vec i = z[I], f = z[F], g = z[G];
+    z[I] = d.c * g * sigmoid_slope(i);
+    z[F] = d.c * s.c * sigmoid_slope(f);
+    z[G] = d.c * i * phi.slope(g);
+    for (int gate = I; gate <= O; gate++) z[h_begin + gate] = z[gate];
+    d.c = d.c * f;
+  }
+};
+
 // Every cell. Its place is its CellSpec::kind.
 template <class... Cells>
 struct Table {
@@ -474,6 +614,7 @@ using AllCells = Table<Simple, IndependentlyRecurrent, Lstm<LstmForm::full, fals
                        Lstm<LstmForm::no_forget_gate, false>, Lstm<LstmForm::no_forget_gate, true>,
                        Lstm<LstmForm::no_output_gate, false>, Lstm<LstmForm::no_output_gate, true>,
                        Lstm<LstmForm::coupled, false>, Lstm<LstmForm::coupled, true>, PeepholeOnly, GruResetAfter,
-                       GruResetBefore<false>, GruResetBefore<true>, Janet, MinGru, MinLstm, Slstm<false>, Slstm<true>>;
+                       GruResetBefore<false>, GruResetBefore<true>, Janet, MinGru, MinLstm, Slstm<false>, Slstm<true>,
+                       LayerNormSimple, LayerNormGru, LayerNormLstm<false>, LayerNormLstm<true>>;
 
 }  // namespace gates

@@ -10,8 +10,9 @@ class Forward : Pass<Cell> {
  public:
   Forward(const Cell& cell, const Sequences& in, const Results& out)
       : Pass<Cell>(cell, in, out, Direction::forward), ahead_(std::max(1, std::min(in.time, 32 / std::max(1, rows_)))) {
-    bias_ = scratch_.template take<float>(size_t(Cell::slots) * up_);
-    fill_bias<Cell>(in_, bias_);
+    start_ = scratch_.template take<float>(size_t(Cell::slots) * up_);
+    if (normalizes<Cell>) std::fill_n(start_, size_t(Cell::slots) * up_, 0.f);  // the bias comes after it
+    else std::copy_n(bias_, size_t(Cell::slots) * up_, start_);
   }
 
   void run() {
@@ -29,7 +30,8 @@ class Forward : Pass<Cell> {
  private:
   using Pass<Cell>::resets, Pass<Cell>::memories, Pass<Cell>::in_, Pass<Cell>::out_, Pass<Cell>::scratch_,
       Pass<Cell>::cell_, Pass<Cell>::slices_, Pass<Cell>::rows_, Pass<Cell>::up_, Pass<Cell>::z_stride_,
-      Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_, Pass<Cell>::u_reset_;
+      Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_, Pass<Cell>::u_reset_,
+      Pass<Cell>::bias_;
 
   // What a thread works on: the rows that some steps move, one after another, and the states of its slice.
   struct Work {
@@ -91,7 +93,7 @@ class Forward : Pass<Cell> {
       }
       count += active;
     }
-    product(count, {w.x, x_stride_, 1}, w_.right(), w.z, z_stride_, {Start::bias, bias_});
+    product(count, {w.x, x_stride_, 1}, w_.right(), w.z, z_stride_, {Start::bias, start_});
   }
 
   // One step of the rows it moves, whose pre-activations begin at row `first` of z. Returns how many they are.
@@ -100,7 +102,7 @@ class Forward : Pass<Cell> {
     float* z = w.z + first * z_stride_;
     if constexpr (Cell::x_end < Cell::h_end)
       for (int k = 0; k < count; k++)
-        std::copy(bias_ + Cell::x_end * up_, bias_ + Cell::slots * up_, z + k * z_stride_ + Cell::x_end * up_);
+        std::copy(start_ + Cell::x_end * up_, start_ + Cell::slots * up_, z + k * z_stride_ + Cell::x_end * up_);
     if constexpr (recurs<Cell>) {
       static_assert(!Cell::hears_memory || memories == 1, "the product would hear the first of several memories");
       const float* heard = Cell::hears_memory ? w.c : w.h;
@@ -142,26 +144,59 @@ class Forward : Pass<Cell> {
   }
 
   // Pre-activations into gates and new states, on the tape and into the outputs.
-  void move(Slice slice, int row, int step, const float* z, const Work& w) const {
+  void move(Slice slice, int row, int step, float* z, const Work& w) const {
     const size_t here = size_t(row - slice.begin) * up_, on_tape = (size_t(step) * in_.batch + row) * up_;
     float *h = w.h + here, *c = w.c + here * memories;
-    float* gates = out_.gates ? out_.gates + on_tape * Cell::slots : nullptr;
+    float* gates = out_.gates ? out_.gates + on_tape * tape_slots<Cell> : nullptr;
     float* memory = out_.memory ? out_.memory + on_tape * memories : nullptr;
-    float* output = out_.outputs ? out_.outputs + (size_t(row) * in_.time + step) * in_.units : nullptr;
+    [[maybe_unused]] float statistics[most_statistics];
+    if constexpr (normalizes<Cell>) normalize(z, statistics);
     for (int u = 0; u < up_; u += lanes) {
       vec slots[Cell::slots];
       for (int s = 0; s < Cell::slots; s++) slots[s] = load(z + s * up_ + u);
+      if constexpr (normalizes<Cell>) this->scale_and_shift(slots, u);
       State state = this->load_state(h, c, u);
       if (memory) this->store_memories(memory, state, u);
       cell_.forward(slots, state, u);
       store(h + u, state.h);
       this->store_memories(c, state, u);
-      if (gates)
+      if (gates && !normalizes<Cell>)
         for (int s = 0; s < Cell::slots; s++) store(gates + s * up_ + u, slots[s]);
-      if (output) store_some(output + u, state.h, in_.units - u);
     }
+    if constexpr (Cell::normalizes_memory) show(h, c, statistics + Cell::normalized.size());
+    if (normalizes<Cell> && gates) {
+      std::copy_n(z, Cell::slots * up_, gates);
+      std::copy_n(statistics, most_statistics, gates + Cell::slots * up_);
+    }
+    if (out_.outputs) std::copy_n(h, in_.units, out_.outputs + (size_t(row) * in_.time + step) * in_.units);
     w.started[row - slice.begin] = true;
     if (step == in_.time - 1) std::copy_n(h, in_.units, out_.last + size_t(row) * in_.units);
+  }
+
+  // Normalises the groups of slots of a row, and tells their scales.
+  void normalize(float* z, float* scales) const {
+    for (const Group& group : Cell::normalized) {
+      const Moments moments = this->moments_of(z + group.begin * up_, group.end - group.begin);
+      *scales++ = moments.scale;
+      for (int s = group.begin; s < group.end; s++)
+        for (int u = 0; u < up_; u += lanes) {
+          float* const at = z + s * up_ + u;
+          store(at, this->keep_units((load(at) - moments.mean) * moments.scale, u));
+        }
+    }
+  }
+
+  // The second half of a step whose output shows the normalised memory.
+  void show(float* h, float* c, float* statistics) const {
+    const Moments moments = this->moments_of(c, 1);
+    statistics[0] = moments.mean;
+    statistics[1] = moments.scale;
+    for (int u = 0; u < up_; u += lanes) {
+      State state = this->load_state(h, c, u);
+      cell_.show(this->keep_units((state.c - moments.mean) * moments.scale, u), state, u);
+      store(h + u, state.h);
+      this->store_memories(c, state, u);
+    }
   }
 
   // The output of a masked step: the previous one, or zero; before the first step, the initial state or zero.
@@ -174,7 +209,7 @@ class Forward : Pass<Cell> {
   }
 
   const int ahead_;  // how many steps are projected at once
-  float* bias_ = nullptr;
+  float* start_ = nullptr;  // what pre-activations start from, by slots
 };
 
 }  // namespace gates

@@ -6,8 +6,8 @@
 
 namespace gates {
 
-// The most weight vectors, and the most memories, that any cell has.
-constexpr int most_vectors = 3, most_memories = 3;
+// The most weight vectors that any cell has.
+constexpr int most_vectors = 10;
 
 // Every tensor is dense and row-major, of float32. Optional ones are null where absent.
 struct Sequences {
@@ -33,7 +33,7 @@ struct Results {
   float* last = nullptr;     // (batch, units): the output of the last step processed
   float* h = nullptr;        // (batch, units): the states after it
   float* c = nullptr;
-  float* gates = nullptr;   // tape: (time, batch, slots * padded units)
+  float* gates = nullptr;   // tape: (time, batch, tape slots * padded units)
   float* memory = nullptr;  // tape: (time, batch, memories * padded units), the memories before each step
 };
 
@@ -66,14 +66,14 @@ struct CellSpec {
   Activation output_activation = Activation::tanh;  // of the memory on its way out, where there is one
   bool update_writes = false;    // GRUs: the update gate says how much is written, not how much is kept
   bool output_previous = false;  // LSTMs: the output gate's peephole sees the memory before the step
-  float beta = 0;                // janet
+  float constant = 0;            // janet's beta, the epsilon of layer normalisation
 };
 
 // The sizes that go with a cell, in rows of `units`.
 struct Layout {
   int gates, recurrent_gates;  // side by side in the kernel and in the recurrent kernel
   int bias_rows;               // of `gates` each
-  int slots;                   // of a step on the tape
+  int tape_slots;              // of a step on the tape
   int memories;                // states besides h
   const char* vectors;         // the weight vectors that it may have, a letter each, as Sequences counts them
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cmath>
 #include <vector>
 
 #include "cells.h"
@@ -13,6 +14,11 @@
 namespace gates {
 
 enum class Direction { forward, backward };
+
+// Of values that are normalised together: (value - mean) * scale.
+struct Moments {
+  float mean, scale;
+};
 
 template <class Cell>
 class Pass {
@@ -40,6 +46,8 @@ class Pass {
     if constexpr (recurs<Cell>) u_ = packed(u, state_slots<Cell>);
     if constexpr (resets) u_reset_ = packed(u, reset_slots<Cell>);
     for (size_t k = 0; k < cell_.own.size(); k++) cell_.own[k].weight = padded(in.vectors[k]);
+    bias_ = scratch_.take<float>(size_t(Cell::slots) * up_);
+    fill_bias<Cell>(in, bias_);
   }
 
   // This thread's share of the packing of the weights.
@@ -71,6 +79,28 @@ class Pass {
     for (int k = 0; k < memories; k++) store(c + k * up_ + u, state.memory(k));
   }
 
+  // Only the units that there are, of a vector of them.
+  vec keep_units(vec v, int u) const { return u + lanes <= in_.units ? v : keep_some(v, in_.units - u); }
+
+  // Of a row of slots, one beside the other, whose padding is zero.
+  Moments moments_of(const float* row, int slots) const {
+    const float count = float(slots) * in_.units;
+    vec sum{}, squares{};
+    for (int n = 0; n < slots * up_; n += lanes) sum += load(row + n);
+    const float mean = total(sum) / count;
+    for (int s = 0; s < slots; s++)
+      for (int u = 0; u < up_; u += lanes) {
+        const vec from_mean = keep_units(load(row + s * up_ + u) - mean, u);
+        squares += from_mean * from_mean;
+      }
+    return {mean, 1 / std::sqrt(total(squares) / count + cell_.epsilon)};
+  }
+
+  // The pre-activations of normalised slots: times their gain, plus their bias.
+  void scale_and_shift(vec* slots, int u) const {
+    for (int s = 0; s < Cell::slots; s++) slots[s] = cell_.own[s].scale(slots[s], u) + load(bias_ + s * up_ + u);
+  }
+
   const Sequences& in_;
   const Results& out_;
   Scratch scratch_;
@@ -79,6 +109,7 @@ class Pass {
   const int rows_, up_;  // rows of the largest slice; padded units
   const size_t z_stride_, x_stride_, h_stride_;
   Packed w_, u_, u_reset_;
+  float* bias_ = nullptr;  // by slots
 
  private:
   const float* padded(const float* vector) {

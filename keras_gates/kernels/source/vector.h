@@ -43,6 +43,13 @@ inline vec keep_some(vec v, int n) {
   return kept;
 }
 
+// The sum of all lanes.
+inline float total(vec v) {
+  float sum = 0;
+  for (int j = 0; j < lanes; j++) sum += v[j];
+  return sum;
+}
+
 // A NaN compares false and so passes through.
 inline vec clamp(vec x, float low, float high) {
   x = x < fill(low) ? fill(low) : x;

@@ -26,6 +26,15 @@ constexpr int recurrent_gates = Cell::reset_end - Cell::h_begin;
 template <class Cell>
 constexpr bool recurs = recurrent_gates<Cell> > 0;
 
+template <class Cell>
+constexpr bool normalizes = Cell::normalized.size() > 0;
+// Where there is layer normalisation, the tape has another slot for its statistics: the scale of each group, then mean
+// and scale of the memory.
+template <class Cell>
+constexpr int tape_slots = Cell::slots + normalizes<Cell>;
+constexpr int most_statistics = 4;
+static_assert(most_statistics <= lanes, "they must fit into a slot");
+
 struct Matrix {
   const float* data;
   int rows, units, gates;

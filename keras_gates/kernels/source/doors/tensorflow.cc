@@ -146,7 +146,7 @@ Attributes read_attributes(TF_OpKernelConstruction* construction) {
   o.zero_output_for_mask = flag_attribute(construction, "zero_output_for_mask");
   text_attribute(construction, "vector_names").copy(o.vector_names, sizeof o.vector_names);
   Status status;
-  TF_OpKernelConstruction_GetAttrFloat(construction, "beta", &o.beta, status.get());
+  TF_OpKernelConstruction_GetAttrFloat(construction, "constant", &o.constant, status.get());
   status.check();
   TF_OpKernelConstruction_GetAttrInt32(construction, "threads", &o.threads, status.get());
   status.check();
@@ -334,7 +334,7 @@ void define(const char* name, std::initializer_list<const char*> inputs, std::in
   TF_OpDefinitionBuilderAddAttr(op, ("activation: " + one_of(activation_names())).c_str());
   TF_OpDefinitionBuilderAddAttr(op, ("output_activation: " + one_of(activation_names())).c_str());
   for (const char* spec :
-       {"vector_names: string", "update_writes: bool", "output_previous: bool", "beta: float", "keep_tape: bool",
+       {"vector_names: string", "update_writes: bool", "output_previous: bool", "constant: float", "keep_tape: bool",
         "return_sequences: bool", "go_backwards: bool", "zero_output_for_mask: bool", "threads: int"})
     TF_OpDefinitionBuilderAddAttr(op, spec);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, shapes);
