@@ -162,6 +162,11 @@ for _name in ("gru", "peephole"):
         compare(CELLS[name], (3, 4, 5, 6, "holes", False), twice=True)
 
 
+@check("a residual cell holds its input where masked")
+def _():
+    compare(lambda units: keras_gates.ResidualCell(keras_gates.GRUCell(units)), (3, 6, 5, 5, "holes", True))
+
+
 @check("other dtypes take the plain path")
 def _():
     for dtype in ("float64", "bfloat16"):

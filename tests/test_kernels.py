@@ -382,6 +382,53 @@ def test_predict_and_eager_calls_use_the_kernels_by_default(calls):
     assert calls == [False, False]
 
 
+def residual(inside, project=False, times=1):
+    """A function of units that makes a cell with kernels inside residual ones."""
+
+    def make(units, **arguments):
+        cell = inside(units, **arguments)
+        for _ in range(times):
+            cell = keras_gates.ResidualCell(cell, project=project)
+        return cell
+
+    return make
+
+
+@needs_kernels
+@pytest.mark.parametrize("mask", ["none", "holes"])
+@pytest.mark.parametrize(
+    "make, backwards, options",
+    [
+        (residual(keras_gates.GRUCell), True, {}),
+        (residual(keras_gates.PeepholeLSTMCell, project=True), False, {"return_sequences": False}),
+        (residual(keras_gates.LSTMCell, times=2), True, {"zero_output_for_mask": True}),
+    ],
+    ids=["gru", "projected", "twice"],
+)
+def test_residual_cells_go_the_same_way(make, backwards, options, mask, calls):
+    units, features = (6, 4) if not options.get("return_sequences", True) else (5, 5)
+    problem = 4, 7, features, units, mask, backwards
+    layer, question = random_layer(make, problem, **options)
+    assert_equal(answers(layer, *question, "training"), answers(layer, *question, "never"))
+    assert calls == [True]
+
+
+@needs_kernels
+def test_a_residual_cell_over_any_number_of_steps_predicts_with_kernels(calls):
+    """With a mask, in a function that is traced before the number of steps is known."""
+    layer = keras_gates.RNN(keras_gates.ResidualCell(keras_gates.LSTMCell(3)), return_sequences=True)
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Masking(), layer])
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    x[0, 3:], x[1, 1] = 0, 0
+    found = []
+    for when in ("always", "never"):
+        with keras_gates.use_kernels(when):
+            model.compile()
+            found.append({"y": model.predict(x, verbose=0)})
+    assert_equal(*found)
+    assert calls == [False]
+
+
 def save_as_keras(model, path):
     model.save(path / "model.keras")
     # A .keras file holds no graph: a process without this package reads what was exported from it.

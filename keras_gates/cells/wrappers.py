@@ -176,7 +176,11 @@ class ResidualCell(WrapperCell):
 
     def call_with_gates(self, inputs, states, training=False):
         output, new_states, gates = super().call_with_gates(inputs, states, training)
-        return output + (ops.matmul(inputs, self.projection) if self.project else inputs), new_states, gates
+        return output + self.added(inputs), new_states, gates
+
+    def added(self, inputs):
+        """What is added to the output: the inputs of a step, or of several, or their projection."""
+        return ops.matmul(inputs, self.projection) if self.project else inputs
 
 
 @register()

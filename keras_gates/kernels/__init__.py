@@ -16,6 +16,7 @@ from typing import Literal
 
 import keras
 
+from keras_gates.kernels import residual
 from keras_gates.kernels.cells import describe
 
 _CHOICES = ("always", "training", "never")
@@ -88,17 +89,19 @@ def fused_loop(layer, sequences, initial_state, mask, training):
     """
     if _when == "never" or (_when == "training" and not training):
         return None
-    description = describe(layer.cell)
-    if description is None or not _serves(layer, sequences, initial_state, mask):
+    cell = residual.cell_inside(layer.cell)
+    description = describe(cell)
+    if description is None or not _serves(layer, cell, sequences, initial_state, mask):
         return None
     from keras_gates.kernels import operation, placement
 
     if not placement.allows_kernels(layer, sequences, mask, training) or not operation.available():
         return None
-    return operation.run(description, layer, sequences, initial_state, mask, training)
+    results = operation.run(description, layer, cell, sequences, initial_state, mask, training)
+    return residual.add_inputs(results, layer, sequences, mask)
 
 
-def _serves(layer, sequences, initial_state, mask):
+def _serves(layer, cell, sequences, initial_state, mask):
     """Whether the kernels take these tensors: float32, of full rank, without promotion or broadcasting."""
     tensors = [sequences, *initial_state]
     masks = [] if mask is None else [mask]
@@ -107,9 +110,9 @@ def _serves(layer, sequences, initial_state, mask):
         return False
     if layer.compute_dtype != "float32" or any(_dtype(tensor) != "float32" for tensor in tensors):
         return False
-    if sequences.shape[-1] != layer.cell.kernel.shape[0]:
+    if sequences.shape[-1] != cell.kernel.shape[0]:
         return False  # the plain path says so in a sentence
-    layer.cell.check_states(initial_state)
+    cell.check_states(initial_state)
     return _same_size([*tensors, *masks], axis=0) and _same_size([sequences, *masks], axis=1)
 
 

@@ -30,9 +30,8 @@ def available():
     return True
 
 
-def run(description, layer, sequences, initial_state, mask, training):
-    """See `keras_gates.kernels.fused_loop`."""
-    cell = layer.cell
+def run(description, layer, cell, sequences, initial_state, mask, training):
+    """See `keras_gates.kernels.fused_loop`; `cell` is the layer's, or the one that it wraps."""
     plain.remember(cell, description)
     x = ops.convert_to_tensor(sequences)
     recurrent_mask = None
