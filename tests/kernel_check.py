@@ -28,7 +28,7 @@ TOLERANCE = 2e-5
 CHECKS, ONLY = {}, {}  # by name: a function, and the only backend that has it
 # One of each kind of state, weight and product; the self-test of a fresh build tries every kernel.
 SOME = ["simple", "indrnn", "lstm", "peephole previous", "peephole-only", "gru", "gru before", "slstm",
-        "layer-norm-lstm"]  # fmt: skip
+        "layer-norm-lstm", "clockwork", "FGR", "full peepholes"]  # fmt: skip
 
 
 def check(name, *arguments, only=None):
@@ -165,6 +165,18 @@ for _name in ("gru", "peephole"):
 @check("a residual cell holds its input where masked")
 def _():
     compare(lambda units: keras_gates.ResidualCell(keras_gates.GRUCell(units)), (3, 6, 5, 5, "holes", True))
+
+
+@check("zoneout draws for all steps at once")
+def _():
+    layer = keras_gates.RNN(
+        keras_gates.ZoneoutCell(keras_gates.GRUCell(40), zoneout=0.3), return_sequences=True
+    )
+    x = np.random.default_rng(0).normal(size=(20, 30, 3)).astype("float32")
+    with counted() as calls:
+        y = keras.ops.convert_to_numpy(layer(x, training=True))
+    assert calls
+    assert abs(np.mean(y[:, 1:] == y[:, :-1]) - 0.3) < 0.02
 
 
 @check("other dtypes take the plain path")

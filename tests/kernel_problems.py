@@ -48,6 +48,15 @@ CELLS = {
     "layer-norm-lstm carry": lambda units, **a: keras_gates.LayerNormLSTMCell(
         units, carry="normalized", epsilon=0.1, **a
     ),
+    "clockwork": lambda units, **a: keras_gates.ClockworkCell(units, periods=(1, 2, 3, 4)[:units], **a),
+    "FGR": keras_gates.ODYSSEY["FGR"],
+    "FGR previous": lambda units, **a: keras_gates.ODYSSEY["FGR"](
+        units, peepholes=("o",), output_peephole="previous", **a
+    ),
+    "full peepholes": lambda units, **a: keras_gates.PeepholeLSTMCell(units, peephole="full", **a),
+    "full peepholes previous": lambda units, **a: keras_gates.ODYSSEY["NIAF"](
+        units, peephole="full", peepholes=("f", "o"), output_peephole="previous", **a
+    ),
 }
 MASKS = ("none", "right", "left", "holes", "rows")
 
@@ -78,9 +87,12 @@ def random_layer(make, problem, seed=0, arguments=None, **of_rnn):
         if "seed" not in variable.path:
             variable.assign(rng.normal(0, 1 / np.sqrt(max(variable.shape[0], 4)), variable.shape))
     x = rng.normal(size=(batch, time, features)).astype("float32")
-    states = [rng.normal(0, 0.5, (batch, units)).astype("float32") for _ in layer.cell.state_size]
+    of_states = [(batch, size) for size in layer.cell.state_size]
+    states = [rng.normal(0, 0.5, shape).astype("float32") for shape in of_states]
     if isinstance(layer.cell, keras_gates.SLSTMCell):  # its normaliser is positive
         states[2] = 1 + np.abs(states[2])
+    if isinstance(layer.cell, keras_gates.ClockworkCell):
+        states[1] = rng.integers(0, layer.cell.cycle, (batch, 1)).astype("float32")
     output = (batch, time, units) if layer.return_sequences else (batch, units)
-    cotangents = [rng.normal(size=s).astype("float32") for s in (output, *[(batch, units)] * len(states))]
+    cotangents = [rng.normal(size=shape).astype("float32") for shape in (output, *of_states)]
     return layer, (x, states, mask_of(mask_kind, batch, time, rng), cotangents)

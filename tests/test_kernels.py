@@ -88,7 +88,7 @@ def test_options_of_the_layer(name, mask, return_sequences, zero_output_for_mask
 
 @needs_kernels
 @pytest.mark.parametrize(
-    "name", ["lstm", "gru", "gru before", "minimal gated", "peephole-only", "slstm", "layer-norm-lstm"]
+    "name", ["lstm", "gru", "gru before", "minimal gated", "peephole-only", "slstm", "layer-norm-lstm", "FGR"]
 )
 def test_dropout_masks_are_those_of_the_plain_path(name):
     """With the same seeds, both paths drop the same inputs and units."""
@@ -134,7 +134,7 @@ def test_kernels_serve_when_they_should():
         keras_gates.LSTMCell(4, recurrent_activation="hard_sigmoid"),
         keras_gates.LSTMCell(4, dtype="float64"),
         keras_gates.LSTMCell(4, dtype="mixed_bfloat16"),
-        keras_gates.PeepholeLSTMCell(4, peephole="full"),
+        keras_gates.CoupledLSTMCell(4, peepholes=("f",), peephole="full"),
         keras_gates.IndRNNCell(4, recurrent_dropout=0.5),
         type("Other", (keras_gates.LSTMCell,), {})(4),
     ],
@@ -427,6 +427,77 @@ def test_a_residual_cell_over_any_number_of_steps_predicts_with_kernels(calls):
             found.append({"y": model.predict(x, verbose=0)})
     assert_equal(*found)
     assert calls == [False]
+
+
+def zoned_out(inside, **arguments):
+    return lambda units: keras_gates.ZoneoutCell(inside(units), **arguments)
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "make",
+    [
+        zoned_out(keras_gates.LayerNormLSTMCell, zoneout={"h": 0.05, "c": 0.5}),
+        lambda units: keras_gates.ResidualCell(zoned_out(keras_gates.ClockworkCell)(units)),
+    ],
+    ids=["layer-norm-lstm", "residual clockwork"],
+)
+def test_zoneout_in_inference_goes_the_same_way(make, calls):
+    layer, question = random_layer(make, (4, 7, 6, 6, "holes", True))
+    found = [answers(layer, *question, when, training=False) for when in ("always", "never")]
+    assert_equal(*found)
+    assert calls == [False]
+
+
+@needs_kernels
+def test_zoneout_in_training_keeps_a_unit_at_a_time_as_often_as_it_says(calls):
+    """In an integrator, where a step of a unit that is not kept adds one."""
+    cell = keras_gates.SimpleRNNCell(
+        40,
+        activation="linear",
+        recurrent_initializer="identity",
+        kernel_initializer="zeros",
+        bias_initializer="ones",
+    )
+    layer = keras_gates.RNN(keras_gates.ZoneoutCell(cell, zoneout=0.3, seed=3), return_sequences=True)
+    layer.build((30, 50, 2))
+    start = tf.zeros((30, 40))
+    with tf.GradientTape() as tape:
+        tape.watch(start)
+        y = layer(tf.zeros((30, 50, 2)), initial_state=[start], training=True)
+        total = tf.reduce_sum(y[:, -1])
+    steps = np.diff(y.numpy(), axis=1)
+    assert set(np.unique(steps)) == {0, 1}
+    assert abs(np.mean(steps == 0) - 0.3) < 0.01  # of 58,800 draws: five times their deviation
+    assert np.ptp(np.mean(steps, axis=(0, 1))) < 0.12  # of each unit 1,470
+    np.testing.assert_array_equal(tape.gradient(total, start), np.ones((30, 40)))
+    assert calls == [True]
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "make",
+    [
+        zoned_out(keras_gates.GRUCell),
+        keras_gates.ClockworkCell,
+        lambda units: keras_gates.ClockworkCell(units, periods=(1, 8)),
+    ],
+    ids=["zoneout", "clockwork", "another of the same cycle"],
+)
+def test_second_derivatives_in_inference(make):
+    layer, (x, states, mask, cotangents) = random_layer(make, (3, 4, 5, 6, "holes", False))
+    weights = [variable.value for variable in layer.trainable_variables]
+    found = []
+    for when in ("always", "never"):
+        with keras_gates.use_kernels(when), tf.GradientTape() as second:
+            second.watch(weights)
+            with tf.GradientTape() as first:
+                first.watch(weights)
+                y = layer(x, initial_state=list(map(tf.constant, states)), mask=mask, training=False)
+                total = tf.reduce_sum(y[0] * cotangents[0])
+            total = sum(tf.reduce_sum(tf.sin(gradient)) for gradient in first.gradient(total, weights))
+        found.append({str(k): g.numpy() for k, g in enumerate(second.gradient(total, weights))})
+    assert_equal(*found)
 
 
 def save_as_keras(model, path):

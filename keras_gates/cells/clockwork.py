@@ -1,5 +1,6 @@
 """A simple cell whose units run at several speeds."""
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable
@@ -56,22 +57,33 @@ class ClockworkCell(GatedCell):
                 f"`units` must be at least the number of `periods`, so that every module has a unit; "
                 f"got {self.units} units for {len(self.periods)} periods."
             )
-        self.cycle = math.lcm(*self.periods)
         if self.cycle > _COUNTS_TO[self.compute_dtype]:
             raise ValueError(
                 f"`periods` must repeat after at most {_COUNTS_TO[self.compute_dtype]} steps, the largest "
                 f"count that {self.compute_dtype} represents; {self.periods} repeat after {self.cycle}."
             )
-        self.period_of_unit = np.sort(np.resize(self.periods, self.units)).astype("int32")
         self.state_size = [self.units, 1]
 
     @property
     def learnable_states(self):
         return ("h",)
 
-    def recur(self, h, *gates, mask=None):
+    @functools.cached_property
+    def cycle(self):
+        return math.lcm(*self.periods)
+
+    @functools.cached_property
+    def period_of_unit(self):
+        return np.sort(np.resize(self.periods, self.units)).astype("int32")
+
+    def heard_kernel(self):
+        """The recurrent kernel, zero from each unit to the slower ones."""
         hears = self.period_of_unit[:, None] >= self.period_of_unit  # [from unit, to unit]
-        return ops.matmul(h if mask is None else h * mask, self.recurrent_kernel * ops.cast(hears, h.dtype))
+        kernel = ops.convert_to_tensor(self.recurrent_kernel)
+        return kernel * ops.cast(hears, kernel.dtype)
+
+    def recur(self, h, *gates, mask=None):
+        return ops.matmul(h if mask is None else h * mask, self.heard_kernel())
 
     def step(self, x, states, recur):
         h, t = states

@@ -194,8 +194,9 @@ class ZoneoutCell(WrapperCell):
     for each state s. The output is the first state after zoneout; so this wrapper goes inside others:
     `ResidualCell(ZoneoutCell(cell))`.
 
-    With the JAX backend, training needs `RNN(…, unroll=True)`: there, a compiled loop cannot draw
-    new values from Keras' seed generators in each step.
+    With the JAX backend, training without the fused kernels needs `RNN(…, unroll=True)`: there, a compiled
+    loop cannot draw new values from Keras' seed generators in each step. The kernels get the draws of all
+    steps at once, so that one seed gives other draws with them than without.
 
     Args:
         cell: the wrapped cell, not a wrapper itself.

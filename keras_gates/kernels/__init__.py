@@ -16,7 +16,7 @@ from typing import Literal
 
 import keras
 
-from keras_gates.kernels import residual
+from keras_gates.kernels import wrapped
 from keras_gates.kernels.cells import describe
 
 _CHOICES = ("always", "training", "never")
@@ -89,7 +89,7 @@ def fused_loop(layer, sequences, initial_state, mask, training):
     """
     if _when == "never" or (_when == "training" and not training):
         return None
-    cell = residual.cell_inside(layer.cell)
+    cell = wrapped.cell_inside(layer.cell)
     description = describe(cell)
     if description is None or not _serves(layer, cell, sequences, initial_state, mask):
         return None
@@ -97,8 +97,9 @@ def fused_loop(layer, sequences, initial_state, mask, training):
 
     if not placement.allows_kernels(layer, sequences, mask, training) or not operation.available():
         return None
-    results = operation.run(description, layer, cell, sequences, initial_state, mask, training)
-    return residual.add_inputs(results, layer, sequences, mask)
+    keep = wrapped.kept(layer.cell, sequences, training)
+    results = operation.run(description, layer, cell, keep, sequences, initial_state, mask, training)
+    return wrapped.add_inputs(results, layer, sequences, mask)
 
 
 def _serves(layer, cell, sequences, initial_state, mask):

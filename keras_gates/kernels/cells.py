@@ -7,6 +7,7 @@ from functools import partial
 import keras
 from keras import ops
 
+from keras_gates.cells.clockwork import ClockworkCell
 from keras_gates.cells.gru import GRUCell, MinimalGatedCell
 from keras_gates.cells.indrnn import IndRNNCell
 from keras_gates.cells.janet import JANETCell
@@ -15,6 +16,7 @@ from keras_gates.cells.lstm import CoupledLSTMCell, LSTMCell, PeepholeLSTMCell, 
 from keras_gates.cells.min_rnn import MinGRUCell, MinLSTMCell
 from keras_gates.cells.odyssey import (
     CoupledPeepholeLSTMCell,
+    FullGateRecurrenceLSTMCell,
     NoForgetGateLSTMCell,
     NoInputActivationLSTMCell,
     NoInputGateLSTMCell,
@@ -58,8 +60,8 @@ def _lstm(cell):
 
 def _with_peepholes(name, **departures):
     def described(cell):
-        if cell.peephole != "diagonal":
-            return None
+        if cell.peephole == "full" and cell.peepholes:
+            return {**_full_peepholes(cell), **departures} if name == "lstm" else None
         return {
             "cell": f"{name}_peepholes" if cell.peepholes else name,
             "output_activation": _activation(cell.activation),
@@ -69,6 +71,24 @@ def _with_peepholes(name, **departures):
         }
 
     return described
+
+
+def _full_peepholes(cell):
+    current = cell.output_peephole == "current"
+    return {
+        "cell": "full_peepholes" if current else "full_peepholes_previous",
+        "output_activation": _activation(cell.activation),
+    }
+
+
+def _full_gate_recurrence(cell):
+    if cell.peephole != "diagonal":
+        return None
+    return {**_with_peepholes("lstm")(cell), "cell": "full_gate_recurrence"}
+
+
+def _clockwork(cell):
+    return {"cell": "clockwork", "vector_names": "p", "constant": float(cell.cycle)}
 
 
 def _peephole_only(cell):
@@ -131,6 +151,8 @@ _DESCRIBED: dict[type[keras.Layer], Callable] = {
     LayerNormSimpleRNNCell: _layer_norm_simple,
     LayerNormGRUCell: _layer_norm_gru,
     LayerNormLSTMCell: _layer_norm_lstm,
+    ClockworkCell: _clockwork,
+    FullGateRecurrenceLSTMCell: _full_gate_recurrence,
 }
 
 # Weights with one number for each unit (of a gate), in the order in which the kernels' `vectors` hold them,
@@ -157,6 +179,8 @@ EXAMPLES = [
     partial(JANETCell, beta=1.5),
     partial(LayerNormGRUCell, update="write"),
     partial(LayerNormLSTMCell, carry="normalized"),
+    partial(PeepholeLSTMCell, peephole="full"),
+    partial(PeepholeLSTMCell, peephole="full", output_peephole="previous"),
     partial(SLSTMCell, forget="exponential"),
 ]
 
@@ -182,18 +206,37 @@ def describe(cell):
 
 def weights_of(cell, description):
     """A cell's weights as the kernels take them, by name. What a cell does not have is an empty tensor."""
-    matrix = cell.recurrent_kernel is not None and len(cell.recurrent_kernel.shape) == 2
     vectors = _vectors(cell, description["vector_names"])
     return {
         "kernel": cell.kernel.value,
-        "recurrent_kernel": _value(cell.recurrent_kernel) if matrix else ops.zeros((0,)),
+        "recurrent_kernel": _recurrent_kernel(cell, description["cell"]),
         "bias": ops.zeros(cell.bias_shape) if cell.bias is None else cell.bias.value,
         "vectors": ops.concatenate(vectors) if vectors else ops.zeros((0, cell.units)),
     }
 
 
+def weights_in(description, kind, units, recurrent_kernel, vectors):
+    """The reverse, for a class of cells: the weights that the two tensors hold, a dict by attribute."""
+    name = description["cell"]
+    if kind is ClockworkCell:
+        return {"recurrent_kernel": recurrent_kernel, "period_of_unit": ops.cast(vectors[0], "int32")}
+    if name in _FULL_PEEPHOLES:
+        return _in_full_peepholes(name, units, recurrent_kernel)
+    found = {"recurrent_kernel": recurrent_kernel, "peephole_weights": {}}
+    if kind in _ROWS:
+        return {**found, **_in_rows(vectors, _ROWS[kind])}
+    found["peephole_weights"] = {gate: vectors[row] for row, gate in enumerate(description["vector_names"])}
+    if kind is FullGateRecurrenceLSTMCell:
+        of_gates = recurrent_kernel[units:]
+        found["recurrent_kernel"] = recurrent_kernel[:units]
+        found["gate_kernel"] = ops.concatenate([of_gates[:, : 2 * units], of_gates[:, 3 * units :]], axis=1)
+    return found
+
+
 def _vectors(cell, names):
     """The weights that act on one unit each, of shape `(rows, units)`; peepholes by their names."""
+    if type(cell) is ClockworkCell:
+        return [ops.convert_to_tensor(cell.period_of_unit[None], "float32")]
     weights = (
         [getattr(cell, name) for name in _ROWS[type(cell)]]
         if type(cell) in _ROWS
@@ -202,12 +245,9 @@ def _vectors(cell, names):
     return [ops.reshape(_value(weight), (-1, cell.units)) for weight in weights]
 
 
-def weights_in(vectors, kind, names):
-    """The weights of a cell of this class that lie in `vectors`, a dict by attribute."""
-    if kind not in _ROWS:
-        return {"peephole_weights": {name: vectors[row] for row, name in enumerate(names)}}
+def _in_rows(vectors, rows_of):
     found, row = {}, 0
-    for name, rows in _ROWS[kind].items():
+    for name, rows in rows_of.items():
         found[name] = ops.reshape(vectors[row : row + rows], (-1,))
         row += rows
     return found
@@ -216,3 +256,45 @@ def weights_in(vectors, kind, names):
 def _value(weight):
     """The tensor of a weight, which is one already where elements of it are dropped."""
     return weight.value if isinstance(weight, keras.Variable) else weight
+
+
+def _recurrent_kernel(cell, name):
+    """What the states are multiplied by. Blocks by which a state does not reach a gate are zero."""
+    if type(cell) is ClockworkCell:
+        return cell.heard_kernel()
+    if cell.recurrent_kernel is None or len(cell.recurrent_kernel.shape) != 2:
+        return ops.zeros((0,))
+    kernel = _value(cell.recurrent_kernel)
+    if name in _FULL_PEEPHOLES:
+        return _with_full_peepholes(cell, name, kernel)
+    if type(cell) is FullGateRecurrenceLSTMCell:  # of h, i, f, o; g depends on h alone
+        of_i, of_f, of_o = ops.split(cell.gate_kernel.value, 3, axis=1)
+        return ops.concatenate(
+            [kernel, ops.concatenate([of_i, of_f, ops.zeros_like(of_f), of_o], axis=1)], axis=0
+        )
+    return kernel
+
+
+_FULL_PEEPHOLES = ("full_peepholes", "full_peepholes_previous")
+
+
+def _with_full_peepholes(cell, name, kernel):
+    """The blocks of h and of c. A fifth gate is what o sees of the memory after the step: its block of h."""
+    zeros = ops.zeros((cell.units, cell.units))
+    of = {gate: weight.value for gate, weight in cell.peephole_weights.items()}
+    i, f, o = (of.get(gate, zeros) for gate in "ifo")
+    if name == "full_peepholes_previous":
+        return ops.concatenate([kernel, ops.concatenate([i, f, zeros, o], axis=1)], axis=0)
+    of_h, of_c = ops.concatenate([kernel, o], axis=1), ops.concatenate([i, f, zeros, zeros, zeros], axis=1)
+    return ops.concatenate([of_h, of_c], axis=0)
+
+
+def _in_full_peepholes(name, units, recurrent_kernel):
+    of_h, of_c = recurrent_kernel[:units], recurrent_kernel[units:]
+    blocks = ops.split(of_c, of_c.shape[1] // units, axis=1)
+    o = blocks[3] if name == "full_peepholes_previous" else of_h[:, 4 * units :]
+    return {
+        "recurrent_kernel": of_h[:, : 4 * units],
+        "peepholes": ("i", "f", "o"),
+        "peephole_weights": {"i": blocks[0], "f": blocks[1], "o": o},
+    }

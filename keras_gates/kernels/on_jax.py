@@ -140,9 +140,9 @@ def _backward_and_inputs(attributes, *inputs):
 
 
 def _gradients_of_backward(attributes, inputs, d_gradients):
-    x, mask, *weights_and_states, recurrent_mask = inputs[: len(signature.INPUTS)]
+    x, mask, *weights_and_states, recurrent_mask, keep = inputs[: len(signature.INPUTS)]
     of_primals, of_d_results = plain.second_gradients(
-        vjp, dict(attributes), [x, *weights_and_states], mask, recurrent_mask,
+        vjp, dict(attributes), [x, *weights_and_states], mask, recurrent_mask, keep,
         inputs[-len(signature.D_OUTPUTS) :], d_gradients,
     )  # fmt: skip
     return (*_placed(of_primals, others=len(signature.FROM_FORWARD)), *of_d_results)

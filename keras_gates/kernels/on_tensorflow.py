@@ -141,19 +141,19 @@ def _gradient(op, d_outputs, d_last, d_h, d_c, *_):
     )
     return [
         gradients.d_x, None, gradients.d_kernel, gradients.d_recurrent_kernel, gradients.d_bias,
-        gradients.d_vectors, gradients.d_h, gradients.d_c, None, None,
+        gradients.d_vectors, gradients.d_h, gradients.d_c, None, None, None,
     ]  # fmt: skip
 
 
 @tf.RegisterGradient("KerasGates>Backward")
 def _second_gradient(op, *d_gradients):
-    x, mask, *weights_and_states, recurrent_mask, _ = op.inputs[:_COMMON_INPUTS]
+    x, mask, *weights_and_states, recurrent_mask, keep, _ = op.inputs[:_COMMON_INPUTS]
     d_results = op.inputs[_COMMON_INPUTS + len(signature.FROM_FORWARD) :]
     of_primals, of_d_results = plain.second_gradients(
-        vjp, _attributes(op), [x, *weights_and_states], mask, recurrent_mask, d_results, d_gradients
+        vjp, _attributes(op), [x, *weights_and_states], mask, recurrent_mask, keep, d_results, d_gradients
     )
     d_x, *d_weights_and_states = of_primals
-    return [d_x, None, *d_weights_and_states, None, None, None, None, None, *of_d_results]
+    return [d_x, None, *d_weights_and_states, None, None, None, None, None, None, *of_d_results]
 
 
 def _attributes(op):

@@ -82,25 +82,26 @@ _Backward = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 @torch.library.custom_op("keras_gates::forward", mutates_args=())
 def _forward(
     x: Tensor, mask: Tensor, kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor, vectors: Tensor,
-    h: Tensor, c: Tensor, recurrent_mask: Tensor, attributes: str,
+    h: Tensor, c: Tensor, recurrent_mask: Tensor, keep: Tensor, attributes: str,
 ) -> _Forward:  # fmt: skip
-    inputs = x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask
+    inputs = x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, keep
     return _run("forward", _parsed(attributes)[1], inputs, _results(attributes, x, h, _kept_empty))
 
 
 @_forward.register_fake
-def _(x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, attributes):
+def _(x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, keep, attributes):
     return _results(attributes, x, h, x.new_empty)
 
 
 @torch.library.custom_op("keras_gates::backward", mutates_args=())
 def _backward(
     x: Tensor, mask: Tensor, kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor, vectors: Tensor,
-    h: Tensor, c: Tensor, recurrent_mask: Tensor, outputs: Tensor, gates: Tensor, memory: Tensor,
+    h: Tensor, c: Tensor, recurrent_mask: Tensor, keep: Tensor,
+    outputs: Tensor, gates: Tensor, memory: Tensor,
     d_outputs: Tensor, d_last: Tensor, d_h: Tensor, d_c: Tensor, attributes: str,
 ) -> _Backward:  # fmt: skip
     inputs = (
-        x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask,
+        x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, keep,
         outputs, gates, memory, d_outputs, d_last, d_h, d_c,
     )  # fmt: skip
     gradients = tuple(torch.empty(t.shape) for t in (x, kernel, recurrent_kernel, bias, vectors, h, c))
@@ -132,7 +133,7 @@ def _gradients_of_forward(ctx, *d_results):
     d_x, d_kernel, d_recurrent_kernel, d_bias, d_vectors, d_h, d_c = _backward(
         *ctx.saved_tensors, d_outputs, d_last, d_h, d_c, ctx.attributes
     )
-    return d_x, None, d_kernel, d_recurrent_kernel, d_bias, d_vectors, d_h, d_c, None, None
+    return d_x, None, d_kernel, d_recurrent_kernel, d_bias, d_vectors, d_h, d_c, None, None, None
 
 
 _forward.register_autograd(_gradients_of_forward, setup_context=_keep_for_backward)
@@ -145,12 +146,12 @@ def _keep_for_second(ctx, inputs, output):
 
 def _gradients_of_backward(ctx, *d_gradients):
     """By the plain path, which is computed again and differentiated twice."""
-    x, mask, *weights_and_states, recurrent_mask = ctx.saved_tensors[: len(signature.INPUTS)]
+    x, mask, *weights_and_states, recurrent_mask, keep = ctx.saved_tensors[: len(signature.INPUTS)]
     (d_x, *d_weights_and_states), of_d_results = plain.second_gradients(
-        vjp, _parsed(ctx.attributes)[0], [x, *weights_and_states], mask, recurrent_mask,
+        vjp, _parsed(ctx.attributes)[0], [x, *weights_and_states], mask, recurrent_mask, keep,
         ctx.saved_tensors[-len(signature.D_OUTPUTS) :], d_gradients,
     )  # fmt: skip
-    return d_x, None, *d_weights_and_states, None, None, None, None, *of_d_results, None
+    return d_x, None, *d_weights_and_states, None, None, None, None, None, *of_d_results, None
 
 
 _backward.register_autograd(_gradients_of_backward, setup_context=_keep_for_second)

@@ -30,8 +30,11 @@ def available():
     return True
 
 
-def run(description, layer, cell, sequences, initial_state, mask, training):
-    """See `keras_gates.kernels.fused_loop`; `cell` is the layer's, or the one that it wraps."""
+def run(description, layer, cell, keep, sequences, initial_state, mask, training):
+    """See `keras_gates.kernels.fused_loop`; `cell` is the layer's, or the one that it wraps.
+
+    `keep` is what zoneout keeps, None or of shape `(batch, time, states·units)`.
+    """
     plain.remember(cell, description)
     x = ops.convert_to_tensor(sequences)
     recurrent_mask = None
@@ -39,7 +42,7 @@ def run(description, layer, cell, sequences, initial_state, mask, training):
         x = x * ops.expand_dims(cell.get_dropout_mask(x[:, 0]), 1)
     if training and cell.recurrent_dropout:
         recurrent_mask = cell.get_recurrent_dropout_mask(initial_state[0])
-    absent, memories = ops.zeros((0,)), initial_state[1:]
+    absent, memories = ops.zeros((0,)), [_of_each_unit(state, cell.units) for state in initial_state[1:]]
     inputs = {
         "x": x,
         "mask": ops.zeros((0,), "bool") if mask is None else ops.cast(mask, "bool"),
@@ -47,6 +50,7 @@ def run(description, layer, cell, sequences, initial_state, mask, training):
         "h": initial_state[0],
         "c": ops.concatenate(memories, axis=1) if memories else absent,
         "recurrent_mask": absent if recurrent_mask is None else recurrent_mask,
+        "keep": absent if keep is None else keep,
     }
     attributes = {
         **description,
@@ -56,4 +60,15 @@ def run(description, layer, cell, sequences, initial_state, mask, training):
     }
     outputs, last, h, c = door().forward(attributes, inputs, training)
     states = [h, *(ops.split(c, len(memories), axis=1) if memories else [])]
+    states = [_of_size(state, size) for state, size in zip(states, cell.state_size, strict=True)]
     return last, outputs if layer.return_sequences else ops.expand_dims(last, 1), states
+
+
+def _of_each_unit(state, units):
+    """A state with a value for each unit, also where it has one for all: a clock."""
+    return state if state.shape[1] == units else ops.repeat(state, units, axis=1)
+
+
+def _of_size(state, size):
+    """The reverse."""
+    return state if state.shape[1] == size else state[:, :size]

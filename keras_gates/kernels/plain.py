@@ -28,7 +28,7 @@ def _key(description):
     return tuple(float(np.float32(value)) if isinstance(value, float) else value for value in values)
 
 
-def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask):
+def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, keep):
     """The results `[outputs, last, h, c]` of the forward pass, from its inputs and attributes.
 
     As there, `c` holds the states other than h side by side, and what the cell or the layer does not have is
@@ -39,6 +39,8 @@ def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, 
     options = {
         name: attributes[name] for name in ("return_sequences", "go_backwards", "zero_output_for_mask")
     }
+    if len(keep.shape) == 3:
+        x = ops.concatenate([x, keep], axis=-1)
     layer = keras.layers.RNN(_Steps(cell, recur), name="plain", **options)
     memories = len(cell.states) - 1
     states = [h, *(ops.split(c, memories, axis=1) if memories else [])]
@@ -52,7 +54,7 @@ def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, 
     ]
 
 
-def second_gradients(vjp, attributes, primals, mask, recurrent_mask, d_results, d_gradients):
+def second_gradients(vjp, attributes, primals, mask, recurrent_mask, keep, d_results, d_gradients):
     """What the backward pass would give if it were differentiated in turn: computed anew, and twice, here.
 
     The tape of the forward pass is a function of the other inputs, so it gets no gradient of its own.
@@ -62,7 +64,7 @@ def second_gradients(vjp, attributes, primals, mask, recurrent_mask, d_results, 
             be nested; from the backend.
         attributes: of the operation.
         primals: the inputs x, kernel, …, c that have gradients.
-        mask, recurrent_mask: the other inputs.
+        mask, recurrent_mask, keep: the other inputs.
         d_results: the gradients of outputs, last, h and c that the backward pass was given.
         d_gradients: the gradients of what it gave.
 
@@ -71,7 +73,7 @@ def second_gradients(vjp, attributes, primals, mask, recurrent_mask, d_results, 
     """
 
     def run(x, *weights_and_states):
-        return forward(attributes, x, mask, *weights_and_states, recurrent_mask)
+        return forward(attributes, x, mask, *weights_and_states, recurrent_mask, keep)
 
     def differentiate(*given):
         return vjp(run, list(given[: len(primals)]), list(given[len(primals) :]))[1]
@@ -94,23 +96,26 @@ def _equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
             "use_bias": True,
             "dropout_per_gate": False,
             "kernel": kernel,
-            "recurrent_kernel": recurrent_kernel,
             "bias": bias,
-            **weights_in(vectors, kind, attributes["vector_names"]),
+            **weights_in(attributes, kind, units, recurrent_kernel, vectors),
         }
     )
     return cell
 
 
 class _Steps:
-    """The steps of a cell, as `keras.layers.RNN` takes them."""
+    """The steps of a cell, as `keras.layers.RNN` takes them; zoneout's shares stand beside the inputs."""
 
     def __init__(self, cell, recur):
         self.cell, self.recur = cell, recur
         self.state_size = [cell.units] * len(cell.states)
 
     def call(self, x, states):
-        states, _ = self.cell.step(self.cell.project(x), tuple(states), self.recur)
-        return states[0], list(states)
+        features = self.cell.kernel.shape[0]
+        new, _ = self.cell.step(self.cell.project(x[:, :features]), tuple(states), self.recur)
+        if x.shape[-1] > features:
+            kept = ops.split(x[:, features:], len(new), axis=-1)
+            new = [k * old + (1 - k) * state for k, old, state in zip(kept, states, new, strict=True)]
+        return new[0], list(new)
 
     __call__ = call

@@ -16,6 +16,7 @@ from keras_gates.kernels.cells import DEFAULTS, EXAMPLES, describe, weights_of
 BATCH, TIME, FEATURES, UNITS = 5, 3, 19, 21
 # For a door; the core behind it has been tested. No memory, one with weight vectors, two rows of biases.
 FEW = SimpleRNNCell, PeepholeLSTMCell, GRUCell
+SHARES = np.array([0, 0.25, 1], "float32")  # that zoneout keeps of a state
 _TOLERANCE = 1e-4  # relative to the largest value; rounding gives less than 1e-5
 _RESULTS = ("outputs", "last", "h_out", "c_out")
 
@@ -58,6 +59,8 @@ def _worst_error(run, example):
     given = run("forward", attributes, inputs)
     from_forward = {name: given[name] for name in signature.FROM_FORWARD}
     given = {**given, **run("backward", attributes, {**inputs, **from_forward, **d_results})}
+    # Blocks of a kernel that a cell does not have are zero, and their gradients mean nothing.
+    given["d_recurrent_kernel"] = given["d_recurrent_kernel"] * (inputs["recurrent_kernel"] != 0)
     return float(np.max([_relative_error(given[name], want) for name, want in wanted.items()]))
 
 
@@ -83,19 +86,25 @@ def _problem(example):
         "zero_output_for_mask": False, "threads": 2, **operation.door().ATTRIBUTES,
     }  # fmt: skip
     rng = np.random.default_rng(0)
+    for weight in cell.trainable_variables:
+        weight.assign(rng.normal(0, 0.5, weight.shape))
 
     def random(*shape, scale=1.0):
         return rng.normal(0, scale, shape).astype("float32")
 
+    zoned_out = isinstance(example, functools.partial)  # the cells with options
     memories = len(cell.states) - 1
     state, c = (BATCH, UNITS), (BATCH, memories * UNITS)
     inputs = {
         "x": random(BATCH, TIME, FEATURES),
         "mask": rng.random((BATCH, TIME)) < 0.8,
-        **{name: random(*weight.shape, scale=0.5) for name, weight in weights_of(cell, description).items()},
+        **{
+            name: keras.ops.convert_to_numpy(weight) for name, weight in weights_of(cell, description).items()
+        },
         "h": np.abs(random(*state)),
         "c": np.abs(random(*c)) if memories else random(0),  # sLSTM divides by one of its memories
         "recurrent_mask": random(0),
+        "keep": rng.choice(SHARES, (BATCH, TIME, UNITS + c[1])) if zoned_out else random(0),
     }
     shapes = (BATCH, TIME, UNITS), state, state, c
     d_results = {name: random(*shape) for name, shape in zip(signature.D_OUTPUTS, shapes, strict=True)}
@@ -115,7 +124,7 @@ def _answers(attributes, inputs, d_results):
             name: keras.ops.convert_to_tensor(a if a.dtype == bool else a.astype("float64"))
             for name, a in {**inputs, **d_results}.items()
         }
-        fixed = {name: exact[name] for name in ("mask", "recurrent_mask")}
+        fixed = {name: exact[name] for name in ("mask", "recurrent_mask", "keep")}
         results, gradients = door.vjp(
             run, [exact[name] for name in signature.DIFFERENTIATED], [exact[name] for name in d_results]
         )

@@ -1,6 +1,6 @@
 """What the two passes take and give, in the order of the C interface (`source/api.h`)."""
 
-INPUTS = ("x", "mask", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recurrent_mask")
+INPUTS = ("x", "mask", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recurrent_mask", "keep")
 OUTPUTS = ("outputs", "last", "h_out", "c_out", "gates", "memory")
 
 # The backward pass takes the inputs, what it needs from the forward pass, and gradients of the results.

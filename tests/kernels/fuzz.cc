@@ -46,7 +46,7 @@ struct Problem {
   int batch, time, features, units, threads;
   bool backwards, zero_output, show_initial, sees[gates::most_vectors], every_output;
   std::vector<char> mask;
-  Doubles arguments[ARGUMENTS], dropped;
+  Doubles arguments[ARGUMENTS], dropped, kept;
   Doubles at_outputs, at_last, at_h, at_c;  // the loss: a weighted sum of all results
 
   bool active(int row, int t) const { return mask.empty() || mask[size_t(row) * time + t]; }
@@ -66,21 +66,31 @@ void normalize(const std::vector<double*>& values, double epsilon) {
 
 // One step of one row: what `h` and `memories` (one after the other) become.
 template <class Cell>
-void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x, const double* keep, double* h,
+void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x, const double* dropped, double* h,
           double* memories) {
-  constexpr int recurrent_gates = Cell::reset_end - Cell::h_begin;
+  constexpr int recurrent_gates = Cell::late_end - Cell::h_begin;
   const int units = p.units;
   const auto product = [&](const double* left, int rows, const Doubles& weights, int gates, int gate, int u) {
     double sum = 0;
     for (int i = 0; i < rows; i++) sum += left[i] * weights[(size_t(i) * gates + gate) * units + u];
     return sum;
   };
-  const auto kept = [&](const double* state) {
-    Doubles left(state, state + units);
-    for (int u = 0; keep && u < units; u++) left[u] *= keep[u];
-    return left;
+  const auto drop = [&](Doubles& left) {
+    for (int u = 0; dropped && u < units; u++) left[u] *= dropped[u];
   };
-  const Doubles heard = kept(Cell::hears_memory ? memories : h);
+  const auto state_of = [&](int u) {
+    in_double::gates::State state{};
+    state.h = h[u];
+    for (int k = 0; k < Cell::memories; k++) state.memory(k) = memories[k * units + u];
+    return state;
+  };
+  Doubles heard;
+  for (int j = 0; j < Cell::heard; j++) {
+    const int which = Cell::heard_state(j);
+    const double* state = which == 0 ? h : memories + (which - 1) * units;
+    heard.insert(heard.end(), state, state + units);
+  }
+  drop(heard);
   constexpr bool normalizes = Cell::normalized.size() > 0;
   const auto bias = [&](int slot, int u) {
     double sum = slot < Cell::x_end ? w[BIAS][Cell::x_gate(slot) * units + u] : 0;
@@ -93,15 +103,15 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
       double& a = z[u][slot] = normalizes ? 0 : bias(slot, u);
       if (slot < Cell::x_end) a += product(x, p.features, w[KERNEL], Cell::gates, Cell::x_gate(slot), u);
       if (Cell::h_begin <= slot && slot < Cell::h_end)
-        a += product(heard.data(), units, w[RECURRENT], recurrent_gates, Cell::h_gate(slot), u);
+        a += product(heard.data(), Cell::heard * units, w[RECURRENT], recurrent_gates, Cell::h_gate(slot), u);
     }
-  if constexpr (Cell::reset_end > Cell::h_end) {
-    Doubles reset(units);
-    for (int u = 0; u < units; u++) reset[u] = cell.reset(z[u].data(), h[u]);
-    reset = kept(reset.data());
-    for (int slot = Cell::h_end; slot < Cell::reset_end; slot++)
+  if constexpr (Cell::late_end > Cell::h_end) {
+    Doubles late(units);
+    for (int u = 0; u < units; u++) late[u] = cell.late(z[u].data(), state_of(u));
+    if (Cell::drops_late) drop(late);
+    for (int slot = Cell::h_end; slot < Cell::late_end; slot++)
       for (int u = 0; u < units; u++)
-        z[u][slot] += product(reset.data(), units, w[RECURRENT], recurrent_gates, Cell::h_gate(slot), u);
+        z[u][slot] += product(late.data(), units, w[RECURRENT], recurrent_gates, Cell::h_gate(slot), u);
   }
   if constexpr (normalizes) {
     for (const auto& group : Cell::normalized) {
@@ -115,9 +125,7 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
         z[u][slot] = cell.own[slot].scale(z[u][slot], u) + bias(slot, u);
   }
   for (int u = 0; u < units; u++) {
-    in_double::gates::State state{};
-    state.h = h[u];
-    for (int k = 0; k < Cell::memories; k++) state.memory(k) = memories[k * units + u];
+    in_double::gates::State state = state_of(u);
     cell.forward(z[u].data(), state, u);
     h[u] = state.h;
     for (int k = 0; k < Cell::memories; k++) memories[k * units + u] = state.memory(k);
@@ -149,8 +157,14 @@ Answer expected_of(const Cell& cell, const Problem& p, const Doubles* w) {
     for (int s = 0; s < p.time; s++) {
       const int t = p.backwards ? p.time - 1 - s : s;
       if (p.active(row, t)) {
+        const Doubles h_before = h, c_before = c;
         step(cell, p, w, &w[X][(size_t(row) * p.time + t) * p.features],
              p.dropped.empty() ? nullptr : &p.dropped[row * units], h.data(), c.data());
+        if (!p.kept.empty()) {
+          const double* keep = &p.kept[(size_t(row) * p.time + t) * (units + in_memory)];
+          for (int u = 0; u < units; u++) h[u] = keep[u] * h_before[u] + (1 - keep[u]) * h[u];
+          for (int u = 0; u < in_memory; u++) c[u] = keep[units + u] * c_before[u] + (1 - keep[units + u]) * c[u];
+        }
         output = h;
       } else if (p.zero_output) {
         output.assign(units, 0.);
@@ -203,7 +217,8 @@ Problem random_problem() {
   p.cell.activation = random_activation(), p.cell.output_activation = random_activation();
   p.cell.update_writes = chance(.5), p.cell.output_previous = chance(.3);
   const bool normalizes = std::strstr(gates::cell_names()[p.cell.kind], "layer_norm");
-  p.cell.constant = normalizes ? .25f : float(uniform(-4, 4));
+  const bool clockwork = !std::strcmp(gates::cell_names()[p.cell.kind], "clockwork");
+  p.cell.constant = normalizes ? .25f : clockwork ? 12 : float(uniform(-4, 4));
   p.layout = layout_of(p.cell);
   const bool large = chance(.1);
   p.batch = uniform(1, large ? 140 : 20), p.time = uniform(1, large ? 3 : 9);
@@ -228,15 +243,25 @@ Problem random_problem() {
   p.arguments[X] = normal(size_t(p.batch) * p.time * p.features);
   p.arguments[H] = normal(states, .5);
   p.arguments[C] = normal(states * p.layout.memories, .5);
-  if (p.layout.memories > 1)  // one of them is divided by, and positive
+  if (clockwork)
+    for (double& c : p.arguments[C]) c = uniform(0, 11) + .5;  // far from where a clock jumps
+  if (p.layout.memories > 1)  // one of them may be divided by, and positive
     for (double& c : p.arguments[C]) c = .5 + std::abs(c);
   p.arguments[KERNEL] = normal(p.features * gates, 1 / std::sqrt(p.features));
-  p.arguments[RECURRENT] = normal(size_t(p.layout.recurrent_gates) * p.units * p.units, 1 / std::sqrt(p.units));
+  p.arguments[RECURRENT] = normal(size_t(p.layout.heard) * p.layout.recurrent_gates * p.units * p.units,
+                                  1 / std::sqrt(p.layout.heard * p.units));
   p.arguments[BIAS] = normal(p.layout.bias_rows * gates, .3);
   p.arguments[VECTORS] = normal(size_t(gates::most_vectors) * p.units, .5);
+  if (clockwork)
+    for (double& period : p.arguments[VECTORS]) period = uniform(1, 4);
   if (chance(.3)) {
     p.dropped.resize(states);
     for (double& d : p.dropped) d = chance(.5) ? 2 : 0;
+  }
+  if (!clockwork && chance(.3)) {
+    p.kept.resize(states * p.time * (1 + p.layout.memories));
+    const bool some = chance(.5);
+    for (double& share : p.kept) share = some ? chance(.5) : .25;
   }
   p.at_outputs = normal(states * p.time), p.at_last = normal(states), p.at_h = normal(states);
   p.at_c = normal(p.arguments[C].size());
@@ -274,7 +299,7 @@ bool agree(const char* what, const float* got, const Doubles& want) {
 bool check(const Problem& p) {
   std::unique_ptr<float[]> a[ARGUMENTS];
   for (int k = 0; k < ARGUMENTS; k++) a[k] = exact<float>(p.arguments[k]);
-  const auto dropped = exact<float>(p.dropped);
+  const auto dropped = exact<float>(p.dropped), kept = exact<float>(p.kept);
   std::unique_ptr<bool[]> mask(new bool[p.mask.size()]);
   std::copy(p.mask.begin(), p.mask.end(), mask.get());
 
@@ -286,6 +311,7 @@ bool check(const Problem& p) {
     if (p.sees[which]) in.vectors[which] = a[VECTORS].get() + which * p.units;
   in.mask = p.mask.empty() ? nullptr : mask.get();
   in.recurrent_mask = p.dropped.empty() ? nullptr : dropped.get();
+  in.keep = p.kept.empty() ? nullptr : kept.get();
   in.go_backwards = p.backwards, in.zero_output_for_mask = p.zero_output, in.show_initial_state = p.show_initial;
 
   const size_t states = size_t(p.batch) * p.units, rows = size_t(p.batch) * p.time;
@@ -322,7 +348,7 @@ bool check(const Problem& p) {
     Doubles along = normal(p.arguments[k].size()), moved[ARGUMENTS];
     if (k == VECTORS)
       for (size_t i = 0; i < along.size(); i++)
-        if (!p.sees[i / p.units]) along[i] = 0;
+        if (!p.sees[i / p.units] || d[k][i] == 0) along[i] = 0;  // the periods of a clockwork have no gradient
     double size = 0, slope = 0;
     for (size_t i = 0; i < along.size(); i++) {
       if (along[i] == 0) continue;
@@ -346,7 +372,7 @@ bool check(const Problem& p) {
 
 // What is not finite in one row of x must reach that row's outputs and no other row.
 bool check_not_finite(Problem p) {
-  p.mask.clear(), p.dropped.clear();
+  p.mask.clear(), p.dropped.clear(), p.kept.clear();
   p.backwards = false;
   const int row = uniform(0, p.batch - 1);
   const auto run = [&](double value) {
@@ -408,8 +434,10 @@ int main(int count, char** words) {
     generator.seed(seed + done);
     const Problem p = random_problem();
     if (!check(p) || !check_not_finite(p) || (done % 100 == 0 && !check_in_child(p))) {
-      std::printf("FAILED: fuzz 0.1 %lu (%s, batch %d, time %d, features %d, units %d)\n", seed + done,
-                  gates::cell_names()[p.cell.kind], p.batch, p.time, p.features, p.units);
+      std::printf("FAILED: fuzz 0.1 %lu (%s, batch %d, time %d, features %d, units %d%s%s%s)\n", seed + done,
+                  gates::cell_names()[p.cell.kind], p.batch, p.time, p.features, p.units,
+                  p.mask.empty() ? "" : ", masked", p.dropped.empty() ? "" : ", dropout",
+                  p.kept.empty() ? "" : ", zoneout");
       return 1;
     }
   }

@@ -25,6 +25,8 @@ inline vec fill(double x) { return x; }
 inline vec abs(vec x) { return std::fabs(x); }
 inline vec exp(vec x) { return std::exp(x); }
 inline vec log_1p(vec x) { return std::log1p(x); }
+inline vec trunc(vec x) { return std::trunc(x); }
+inline vec remainder(vec x, vec by) { return x - std::floor(x / by) * by; }
 inline vec sigmoid(vec x) { return 1 / (1 + std::exp(-x)); }
 inline vec tanh(vec x) { return std::tanh(x); }
 

@@ -100,6 +100,7 @@ struct Call {
     in.recurrent_kernel = data<float>(t[KG_RECURRENT_KERNEL]);
     in.bias = data<float>(t[KG_BIAS]);
     in.recurrent_mask = data<float>(t[KG_RECURRENT_MASK]);
+    in.keep = data<float>(t[KG_KEEP]);
     for (int row = 0; row < vectors; row++) in.vectors[places[row]] = data<float>(t[KG_VECTORS]) + row * in.units;
     in.go_backwards = options.go_backwards;
     in.zero_output_for_mask = options.zero_output_for_mask;
@@ -137,13 +138,14 @@ struct Call {
     const int64_t batch = in.batch, units = in.units, columns = layout.gates * units;
     expect("kernel", t[KG_KERNEL], {in.features, columns});
     if (layout.recurrent_gates)
-      expect("recurrent_kernel", t[KG_RECURRENT_KERNEL], {units, layout.recurrent_gates * units});
+      expect("recurrent_kernel", t[KG_RECURRENT_KERNEL], {layout.heard * units, layout.recurrent_gates * units});
     layout.bias_rows == 2 ? expect("bias", t[KG_BIAS], {2, columns}) : expect("bias", t[KG_BIAS], {columns});
     expect("h", t[KG_H], {batch, units});
     if (layout.memories) expect("c", t[KG_C], {batch, layout.memories * units});
     if (vectors) expect("vectors", t[KG_VECTORS], {vectors, units});
     if (!empty(t[KG_MASK])) expect("mask", t[KG_MASK], {batch, in.time});
     if (!empty(t[KG_RECURRENT_MASK])) expect("recurrent_mask", t[KG_RECURRENT_MASK], {batch, units});
+    if (!empty(t[KG_KEEP])) expect("keep", t[KG_KEEP], {batch, in.time, (1 + layout.memories) * units});
   }
 };
 

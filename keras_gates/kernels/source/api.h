@@ -23,6 +23,7 @@ enum KerasGatesInput {
   KG_H,
   KG_C,
   KG_RECURRENT_MASK,
+  KG_KEEP,
   KG_INPUTS
 };
 enum KerasGatesOutput { KG_OUTPUTS, KG_LAST, KG_H_OUT, KG_C_OUT, KG_GATES, KG_MEMORY, KG_OUTPUT_COUNT };

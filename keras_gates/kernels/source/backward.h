@@ -13,7 +13,8 @@ class Backward : Pass<Cell> {
         grad_(grad),
         room_(std::max(128, rows_)),
         x_(panels(in.features)),
-        h_(panels(in.units)) {}
+        h_(panels(Cell::heard * in.units)),
+        late_(panels(in.units)) {}
 
   void run() {
     const int parts = this->parts();
@@ -34,9 +35,9 @@ class Backward : Pass<Cell> {
   }
 
  private:
-  using Pass<Cell>::resets, Pass<Cell>::memories, Pass<Cell>::in_, Pass<Cell>::out_, Pass<Cell>::scratch_,
+  using Pass<Cell>::has_late, Pass<Cell>::memories, Pass<Cell>::in_, Pass<Cell>::out_, Pass<Cell>::scratch_,
       Pass<Cell>::cell_, Pass<Cell>::slices_, Pass<Cell>::rows_, Pass<Cell>::up_, Pass<Cell>::z_stride_,
-      Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_, Pass<Cell>::u_reset_;
+      Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_, Pass<Cell>::u_late_;
   static constexpr int vectors = int(std::tuple_size<decltype(Cell::own)>::value);
 
   // Rows of a left side turned round, tile_rows columns after tile_rows columns, for products over many steps.
@@ -62,9 +63,10 @@ class Backward : Pass<Cell> {
     int* active;                // rows of the batch that the step moves
     size_t* position;           // of the kept rows: where in x each belongs
     float* dz;                  // the kept rows: gradients of the pre-activations
-    float *x, *h, *rh;          // the kept rows' inputs, states and reset states, as panels
-    float* before;              // h before the step, or c where the product hears c: such cells have no use for h
-    float* product;             // what reaches that through a product
+    float *x, *h, *late;        // the kept rows' inputs, heard states and late(), as panels
+    float* before;              // h before the step
+    float* product;             // the left side of a product, and what reaches it through the product
+    float* zoned_out;           // what reaches a row's old states past the cell, one after the other
     float* d_x;                 // of the kept rows
     float *d_h, *d_c;           // of every row of the slice
     int* first;                 // the first step that moves each row of the slice
@@ -87,15 +89,16 @@ class Backward : Pass<Cell> {
     w.dz = scratch_.template take<float>(room_ * z_stride_);
     w.x = scratch_.template take<float>(x_.size());
     w.h = scratch_.template take<float>(h_.size());
-    w.rh = scratch_.template take<float>(resets ? h_.size() : 0);
-    w.before = scratch_.template take<float>(rows_ * h_stride_);
+    w.late = scratch_.template take<float>(has_late ? late_.size() : 0);
+    w.before = scratch_.template take<float>(size_t(rows_) * up_);
+    w.zoned_out = scratch_.template take<float>(size_t(1 + memories) * in_.units);
     w.product = scratch_.template take<float>(rows_ * h_stride_);
     w.d_x = scratch_.template take<float>(room_ * x_stride_);
     w.d_h = scratch_.template take<float>(size_t(rows_) * up_);
     w.d_c = scratch_.template take<float>(size_t(rows_) * memories * up_);
     w.first = scratch_.template take<int>(rows_);
     w.d_w = scratch_.template take<float>(in_.features * spread(x_columns()));
-    w.d_u = scratch_.template take<float>(in_.units * spread(h_columns()));
+    w.d_u = scratch_.template take<float>(Cell::heard * in_.units * spread(h_columns()));
     w.d_bias = scratch_.template take<float>(size_t(Cell::slots) * up_);
     w.d_shift = scratch_.template take<float>(normalizes<Cell> ? size_t(Cell::slots) * up_ : 0);
     for (int k = 0; k < vectors; k++) {
@@ -107,7 +110,7 @@ class Backward : Pass<Cell> {
 
   void clear(Work& w) const {
     std::fill_n(w.d_w, in_.features * spread(x_columns()), 0.f);
-    std::fill_n(w.d_u, in_.units * spread(h_columns()), 0.f);
+    std::fill_n(w.d_u, Cell::heard * in_.units * spread(h_columns()), 0.f);
     std::fill_n(w.d_bias, size_t(Cell::slots) * up_, 0.f);
     if (normalizes<Cell>) std::fill_n(w.d_shift, size_t(Cell::slots) * up_, 0.f);
     for (int k = 0; k < vectors; k++) {
@@ -174,32 +177,54 @@ class Backward : Pass<Cell> {
       const int row = w.active[k];
       const size_t here = size_t(row - slice.begin) * up_;
       load_left(row, step, w, k);
-      unmove(row, step, dz + k * z_stride_, w.before + k * h_stride_, w.d_h + here, w.d_c + here * memories, w);
+      float *d_h = w.d_h + here, *d_c = w.d_c + here * memories;
+      const float* keep = this->kept_of(row, step);
+      if (keep) divide(keep, d_h, d_c, w.zoned_out);
+      unmove(row, step, dz + k * z_stride_, w.before + size_t(k) * up_, d_h, d_c, w);
+      if (keep) unite(w.zoned_out, d_h, d_c);
     }
-    if constexpr (resets) {
-      product(count, {dz + Cell::h_end * up_, z_stride_, 1}, u_reset_.right(), w.product, h_stride_, {Start::zero});
-      for (int k = 0; k < count; k++) reset(slice, w.active[k], step, dz + k * z_stride_, w, k);
+    if constexpr (has_late) {
+      product(count, {dz + Cell::h_end * up_, z_stride_, 1}, u_late_.right(), w.product, h_stride_, {Start::zero});
+      for (int k = 0; k < count; k++) unbegin(slice, w.active[k], step, dz + k * z_stride_, w, k);
     }
     if constexpr (recurs<Cell>) {
       product(count, {dz + Cell::h_begin * up_, z_stride_, 1}, u_.right(), w.product, h_stride_, {Start::zero});
       for (int k = 0; k < count; k++) {
         const int row = w.active[k];
-        float* d_heard = (Cell::hears_memory ? w.d_c : w.d_h) + size_t(row - slice.begin) * up_;
+        const size_t here = size_t(row - slice.begin) * up_;
         const float* from = w.product + k * h_stride_;
-        for (int u = 0; u < in_.units; u++) d_heard[u] += from[u] * dropped(row, u);
+        for (int j = 0; j < Cell::heard; j++, from += in_.units) {
+          const int state = Cell::heard_state(j);
+          float* d_heard = state == 0 ? w.d_h + here : w.d_c + here * memories + (state - 1) * up_;
+          for (int u = 0; u < in_.units; u++) d_heard[u] += j == 0 ? from[u] * dropped(row, u) : from[u];
+        }
       }
     }
     w.kept += count;
+  }
+
+  // Of the gradients of the states after zoneout: those of the cell's new states, and in `past` those of the old states
+  // that were kept.
+  void divide(const float* keep, float* d_h, float* d_c, float* past) const {
+    for (int k = 0; k <= memories; k++) {
+      float* d = k == 0 ? d_h : d_c + (k - 1) * up_;
+      for (int u = 0; u < in_.units; u++, keep++) {
+        *past++ = *keep * d[u];
+        d[u] *= 1 - *keep;
+      }
+    }
+  }
+
+  void unite(const float* past, float* d_h, float* d_c) const {
+    for (int k = 0; k <= memories; k++, past += in_.units) add(past, k == 0 ? d_h : d_c + (k - 1) * up_);
   }
 
   float dropped(int row, int u) const {
     return in_.recurrent_mask ? in_.recurrent_mask[size_t(row) * in_.units + u] : 1.f;
   }
 
-  // What the recurrent product of a step heard: c, on the tape, or h, which is the output of the last step that
-  // moved the row, or the initial state.
-  const float* state_before(int row, int step) const {
-    if (Cell::hears_memory) return out_.memory + (size_t(step) * in_.batch + row) * up_;
+  // h before a step: the output of the last step that moved the row, or the initial state.
+  const float* h_before(int row, int step) const {
     do step--;
     while (step >= 0 && !is_active(in_, row, step));
     return step < 0 ? in_.h + size_t(row) * in_.units : out_.outputs + (size_t(row) * in_.time + step) * in_.units;
@@ -210,16 +235,18 @@ class Backward : Pass<Cell> {
     const size_t at = size_t(row) * in_.time + position(in_, step);
     w.position[w.kept + k] = at;
     x_.put(w.x, w.kept + k, in_.x + at * in_.features);
-    float* before = w.before + k * h_stride_;
-    std::copy_n(state_before(row, step), in_.units, before);
+    float* before = w.before + size_t(k) * up_;
+    std::copy_n(h_before(row, step), in_.units, before);
     std::fill(before + in_.units, before + up_, 0.f);
     if (!recurs<Cell>) return;
-    if (!in_.recurrent_mask) {
-      h_.put(w.h, w.kept + k, before);
-      return;
-    }
+    const float* memory = out_.memory + (size_t(step) * in_.batch + row) * memories * up_;
     float* left = w.product + k * h_stride_;
-    for (int u = 0; u < in_.units; u++) left[u] = before[u] * dropped(row, u);
+    for (int j = 0; j < Cell::heard; j++) {
+      const int state = Cell::heard_state(j);
+      std::copy_n(state == 0 ? before : memory + (state - 1) * up_, in_.units, left + j * in_.units);
+    }
+    if (in_.recurrent_mask)
+      for (int u = 0; u < in_.units; u++) left[u] *= dropped(row, u);
     h_.put(w.h, w.kept + k, left);
   }
 
@@ -299,25 +326,31 @@ class Backward : Pass<Cell> {
     }
   }
 
-  void reset(Slice slice, int row, int step, float* dz, const Work& w, int k) const {
-    const float* h = w.before + k * h_stride_;
-    float* d_product = w.product + k * h_stride_;  // becomes r * h once it has been used
-    float* d_h = w.d_h + size_t(row - slice.begin) * up_;
-    const float* gate = out_.gates + ((size_t(step) * in_.batch + row) * tape_slots<Cell> + Cell::reset_slot) * up_;
-    float* slot = dz + Cell::reset_slot * up_;
+  // Back through the first half of a step that has a late product.
+  void unbegin(Slice slice, int row, int step, float* dz, const Work& w, int k) const {
+    const size_t here = size_t(row - slice.begin) * up_, on_tape = (size_t(step) * in_.batch + row) * up_;
+    const float *gates = out_.gates + on_tape * tape_slots<Cell>, *memory = out_.memory + on_tape * memories;
+    const float* h = w.before + size_t(k) * up_;
+    float *d_h = w.d_h + here, *d_c = w.d_c + here * memories;
+    float* product = w.product + k * h_stride_;  // the gradient of late() in, late() out
     for (int u = 0; u < up_; u += lanes) {
-      const vec r = load(gate + u);
-      vec dz_r = load(slot + u), d = load(d_product + u), reset_state = r * load(h + u);
-      if (in_.recurrent_mask) {
-        const vec mask = load_some(in_.recurrent_mask + size_t(row) * in_.units + u, in_.units - u);
-        d *= mask;
-        reset_state *= mask;
+      vec slots[Cell::slots], d_slots[Cell::slots];
+      for (int s = 0; s < Cell::slots; s++) {
+        slots[s] = load(gates + s * up_ + u);
+        d_slots[s] = load(dz + s * up_ + u);
       }
-      add_to(d_h + u, Cell::reset_backward(r, load(h + u), d, dz_r));
-      store(slot + u, keep_some(dz_r, in_.units - u));
-      store(d_product + u, reset_state);
+      const bool drops = Cell::drops_late && in_.recurrent_mask;
+      const vec mask =
+          drops ? load_some(in_.recurrent_mask + size_t(row) * in_.units + u, in_.units - u) : fill(1.f);
+      State d = this->load_state(d_h, d_c, u);
+      const vec late =
+          w.cell.late_backward(slots, this->load_state(h, memory, u), load(product + u) * mask, d_slots, d);
+      store(product + u, late * mask);
+      store(d_h + u, d.h);
+      this->store_memories(d_c, d, u);
+      for (int s = 0; s < Cell::h_end; s++) store(dz + s * up_ + u, this->keep_units(d_slots[s], u));
     }
-    h_.put(w.rh, w.kept + k, d_product);
+    late_.put(w.late, w.kept + k, product);
   }
 
   // The products over all kept rows: gradients of the inputs and of the weights. Each sum over the kept rows is
@@ -328,8 +361,8 @@ class Backward : Pass<Cell> {
       std::copy_n(w.d_x + k * x_stride_, in_.features, grad_.d_x + w.position[k] * in_.features);
     add_outer(x_, w.x, w, {0, Cell::x_end}, w.d_w, spread(x_columns()));
     if constexpr (recurs<Cell>) add_outer(h_, w.h, w, {Cell::h_begin, Cell::h_end}, w.d_u, spread(h_columns()));
-    if constexpr (resets)
-      add_outer(h_, w.rh, w, {Cell::h_end, Cell::reset_end}, w.d_u + (Cell::h_end - Cell::h_begin) * up_,
+    if constexpr (has_late)
+      add_outer(late_, w.late, w, {Cell::h_end, Cell::late_end}, w.d_u + (Cell::h_end - Cell::h_begin) * up_,
                 spread(h_columns()));
     for (int n = 0; n < Cell::slots * up_; n += lanes) {
       vec sum{};
@@ -362,8 +395,9 @@ class Backward : Pass<Cell> {
       for (int slot = 0; slot < Cell::x_end; slot++)
         sum(work, &Work::d_w, row * spread(x_columns()) + slot * up_,
             grad_.d_kernel + (size_t(row) * Cell::gates + Cell::x_gate(slot)) * in_.units);
-    for (int row = share(in_.units, thread); row < share(in_.units, thread + 1); row++)
-      for (int slot = Cell::h_begin; slot < Cell::reset_end; slot++)
+    const int heard = Cell::heard * in_.units;
+    for (int row = share(heard, thread); row < share(heard, thread + 1); row++)
+      for (int slot = Cell::h_begin; slot < Cell::late_end; slot++)
         sum(work, &Work::d_u, row * spread(h_columns()) + (slot - Cell::h_begin) * up_,
             grad_.d_recurrent_kernel + (size_t(row) * recurrent_gates<Cell> + Cell::h_gate(slot)) * in_.units);
     if (thread > 0) return;
@@ -386,7 +420,7 @@ class Backward : Pass<Cell> {
 
   const Gradients& grad_;
   const int room_;  // how many rows are kept
-  const Panels x_, h_;
+  const Panels x_, h_, late_;
 };
 
 }  // namespace gates

@@ -5,7 +5,7 @@
 // A cell's pre-activations and gates lie side by side in `slots` of one row of `units` floats each.
 //   input slots   [0, x_end)            receive W x + b          x_gate: the kernel's gate of a slot
 //   state slots   [h_begin, h_end)      receive U h + b          h_gate: the recurrent kernel's gate of a slot
-//   reset slots   [h_end, reset_end)    receive U (r * h)        where a gate acts before the product
+//   late slots    [h_end, late_end)    receive U late()         where a product waits for other gates
 // forward()   z: pre-activations in, what backward() needs out;   s: the state, old in, new out.
 // backward()  z: what forward() left in, gradients of the pre-activations out;   s: the old state;
 //             d: the gradient of the new state in, that of the old state out, apart from what reaches it
@@ -26,11 +26,11 @@
 
 namespace gates {
 
-// A cell's states: the output h, and as many of the memories c, n, m as it has.
+// A cell's states: the output h, and as many of the memories c, n, m, o as it has.
 struct State {
-  vec h, c, n, m;
+  vec h, c, n, m, o;
 
-  vec& memory(int k) { return k == 0 ? c : k == 1 ? n : m; }
+  vec& memory(int k) { return k == 0 ? c : k == 1 ? n : k == 2 ? m : o; }
 };
 
 inline vec sigmoid_slope(vec y) { return y * (1.f - y); }
@@ -85,10 +85,13 @@ struct Group {
 // Slots in the order of the kernels. Every gate hears the input, and the state unless `recurs` is false.
 template <int n, bool recurs = true>
 struct InOrder {
-  static constexpr int slots = n, x_end = n, h_begin = recurs ? 0 : n, h_end = n, reset_end = n;
+  static constexpr int slots = n, x_end = n, h_begin = recurs ? 0 : n, h_end = n, late_end = n;
   static constexpr int gates = n, bias_rows = 1;
   static constexpr int memories = 0;           // states besides h
-  static constexpr bool hears_memory = false;  // U c instead of U h
+  // The states that U is multiplied by, side by side: 0 is h, 1 the first memory. Recurrent dropout acts on the first.
+  static constexpr int heard = 1;
+  static constexpr int heard_state(int) { return 0; }
+  static constexpr bool drops_late = true;     // recurrent dropout acts on late() too
   static constexpr const char* vectors = "";   // names, a letter each, of the weight vectors that it may have
   static constexpr std::array<Group, 0> normalized{};  // groups of slots
   static constexpr bool normalizes_memory = false;     // the output shows the normalised memory
@@ -132,6 +135,32 @@ struct IndependentlyRecurrent : InOrder<1, false> {
   }
 };
 
+// h' = phi(W x + U h + b) where a unit's period divides the clock, which is a memory of every unit, else h.
+struct Clockwork : Simple {
+  static constexpr const char* name = "clockwork";
+  static constexpr int memories = 1;
+  static constexpr const char* vectors = "p";
+
+  float cycle;  // the clock starts again after so many steps
+  std::array<Vector, 1> own;
+
+  explicit Clockwork(const CellSpec& spec = {}) : Simple(spec), cycle(spec.constant) {}
+
+  auto ticks(vec clock, int u) const { return remainder(trunc(clock), own[0].scale(fill(1.f), u)) == fill(0.f); }
+
+  void forward(vec* z, State& s, int u) const {
+    z[0] = phi(z[0]);
+    s.h = ticks(s.c, u) ? z[0] : s.h;
+    s.c = remainder(s.c + 1.f, fill(cycle));
+  }
+
+  void backward(vec* z, State s, State& d, int u) const {
+    const auto moves = ticks(s.c, u);
+    z[0] = moves ? d.h * phi.slope(z[0]) : vec{};
+    d.h = moves ? vec{} : d.h;
+  }
+};
+
 // A gate that is missing is 1; coupled is i = 1 - f.
 enum class LstmForm { full, no_input_gate, no_forget_gate, no_output_gate, coupled };
 
@@ -149,12 +178,14 @@ constexpr const char* name_of(LstmForm form, bool peepholes) {
 }
 
 // i, f, o = sigma(...), g = phi(...);  c' = f c + i g;  h' = o phi(c').  With peepholes i and f see c, o sees c'
-// or, with `previous`, c.
-template <LstmForm form, bool peepholes>
+// or, with `previous`, c. Where the gates recur, i, f and o are memories too, and U is multiplied by h, i, f, o.
+template <LstmForm form, bool peepholes, bool gates_recur = false>
 struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
-  static constexpr const char* name = name_of(form, peepholes);
+  static constexpr const char* name = gates_recur ? "full_gate_recurrence" : name_of(form, peepholes);
   static constexpr int I = 0, F = has_i(form), G = F + has_f(form), O = G + 1;
-  static constexpr int memories = 1;
+  static constexpr int memories = gates_recur ? 4 : 1;
+  static constexpr int heard = gates_recur ? 4 : 1;
+  static constexpr int heard_state(int which) { return which == 0 ? 0 : which + 1; }
   static constexpr const char* vectors = peepholes ? "ifo" : "";
   enum Peephole { p_i, p_f, p_o };
 
@@ -201,12 +232,18 @@ struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
     s.c = forget_gate(z) * c + input_gate(z) * z[G];
     if constexpr (has_o(form)) z[O] = sigmoid(see<p_o>(z[O], previous ? c : s.c, u));
     s.h = output_gate(z) * output(s.c);
+    if constexpr (gates_recur) s.n = z[I], s.m = z[F], s.o = z[O];
+  }
+
+  // What reaches a gate's pre-activation, from the gradient of the gate and of the state that it becomes.
+  static vec through_gate(vec d_gate, vec d_state, vec gate) {
+    return (gates_recur ? d_gate + d_state : d_gate) * sigmoid_slope(gate);
   }
 
   void backward(vec* z, State s, State& d, int u) const {
     const vec i = input_gate(z), f = forget_gate(z), g = z[G], o = output_gate(z);
     const vec c = f * s.c + i * g, squashed = output(c);
-    const vec dz_o = d.h * squashed * sigmoid_slope(o);
+    const vec dz_o = through_gate(d.h * squashed, d.o, o);
     vec d_c = d.c + d.h * o * output.slope(squashed);
     if constexpr (has_o(form)) {
       if (!previous) d_c = back<p_o>(d_c, dz_o, c, u);
@@ -215,15 +252,61 @@ struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
     z[G] = d_c * i * candidate.slope(g);
     d.c = d_c * f;
     if constexpr (has_i(form)) {
-      z[I] = d_c * g * sigmoid_slope(i);
+      z[I] = through_gate(d_c * g, d.n, i);
       d.c = back<p_i>(d.c, z[I], s.c, u);
     }
     if constexpr (has_f(form)) {
-      z[F] = d_c * (form == LstmForm::coupled ? s.c - g : s.c) * sigmoid_slope(f);
+      z[F] = through_gate(d_c * (form == LstmForm::coupled ? s.c - g : s.c), d.m, f);
       d.c = back<p_f>(d.c, z[F], s.c, u);
     }
     if (has_o(form) && previous) d.c = back<p_o>(d.c, dz_o, s.c, u);
     d.h = vec{};
+    if constexpr (gates_recur) d.n = d.m = d.o = vec{};
+  }
+};
+
+// An LSTM whose gates see all memories: i and f P c, o P c' or, with `before`, P c. U is multiplied by h and c.
+// Of P c' the product is late; q is its slot.
+template <bool before>
+struct FullPeepholes : Lstm<LstmForm::full, false> {
+  using Base = Lstm<LstmForm::full, false>;
+  static constexpr const char* name = before ? "full_peepholes_previous" : "full_peepholes";
+  static constexpr int Q = 4, slots = before ? 4 : 5, late_end = slots;
+  static constexpr int heard = 2;
+  static constexpr int heard_state(int which) { return which; }
+  static constexpr bool drops_late = false;
+
+  explicit FullPeepholes(const CellSpec& spec = {}) : Base(spec) {}
+
+  vec late(vec* z, State s) const {
+    for (int gate : {I, F}) z[gate] = sigmoid(z[gate]);
+    z[G] = candidate(z[G]);
+    return z[F] * s.c + z[I] * z[G];
+  }
+
+  void forward(vec* z, State& s, int u) const {
+    if constexpr (before) {
+      Base::forward(z, s, u);
+    } else {
+      s.c = z[F] * s.c + z[I] * z[G];
+      z[O] = sigmoid(z[O] + z[Q]);
+      s.h = z[O] * output(s.c);
+    }
+  }
+
+  void backward(vec* z, State s, State& d, int u) const {
+    Base::backward(z, s, d, u);
+    if constexpr (!before) z[Q] = z[O];
+  }
+
+  // What reaches c' through P.
+  vec late_backward(const vec* z, State s, vec d_late, vec* dz, State& d) const {
+    const vec i = z[I], f = z[F], g = z[G];
+    dz[I] += d_late * g * sigmoid_slope(i);
+    dz[F] += d_late * s.c * sigmoid_slope(f);
+    dz[G] += d_late * i * candidate.slope(g);
+    d.c += d_late * f;
+    return f * s.c + i * g;
   }
 };
 
@@ -232,7 +315,7 @@ struct PeepholeOnly : InOrder<4> {
   static constexpr const char* name = "peephole_only";
   static constexpr int h_begin = 1;  // g i f o
   static constexpr int memories = 1;
-  static constexpr bool hears_memory = true;
+  static constexpr int heard_state(int) { return 1; }
   static constexpr int x_gate(int slot) { return slot == 0 ? 2 : slot < 3 ? slot - 1 : slot; }  // the kernel: i f g o
   static constexpr int h_gate(int slot) { return slot - 1; }
 
@@ -408,7 +491,7 @@ struct Update {
 // u, r = sigma(...);  n = phi(W x + b + r * q) with q = U h + b_U
 struct GruResetAfter : InOrder<3> {
   static constexpr const char* name = "gru_reset_after";
-  static constexpr int slots = 4, x_end = 3, h_begin = 1, h_end = 4, reset_end = 4;  // n u r q
+  static constexpr int slots = 4, x_end = 3, h_begin = 1, h_end = 4, late_end = 4;  // n u r q
   static constexpr int bias_rows = 2;
   static constexpr int x_gate(int slot) { return (slot + 2) % 3; }  // the kernels hold u r n
   static constexpr int h_gate(int slot) { return slot - 1; }
@@ -443,17 +526,17 @@ template <bool one_gate>
 struct GruResetBefore : InOrder<one_gate ? 2 : 3> {
   static constexpr const char* name = one_gate ? "minimal_gated" : "gru_reset_before";
   static constexpr int R = one_gate ? 0 : 1, N = R + 1;
-  static constexpr int h_end = N, reset_slot = R;
+  static constexpr int h_end = N;
 
   Squash phi;
   Update update;
 
   explicit GruResetBefore(const CellSpec& spec = {}) : phi{spec.activation}, update{one_gate || spec.update_writes} {}
 
-  // The first half: the gates that the second product waits for. Returns r * h.
-  vec reset(vec* z, vec h) const {
+  // The first half of forward(): the gates that the second product waits for. Returns what U is multiplied by.
+  vec late(vec* z, State s) const {
     for (int gate = 0; gate <= R; gate++) z[gate] = sigmoid(z[gate]);
-    return z[R] * h;
+    return z[R] * s.h;
   }
 
   void forward(vec* z, State& s, int) const {
@@ -461,7 +544,7 @@ struct GruResetBefore : InOrder<one_gate ? 2 : 3> {
     s.h = k * s.h + (1.f - k) * n;
   }
 
-  // Leaves in r's slot what reaches r apart from r * h; reset_backward adds the rest.
+  // Leaves in r's slot what reaches r apart from r * h; late_backward() adds the rest.
   void backward(vec* z, State s, State& d, int) const {
     const vec u = z[0], n = z[N], k = update.kept(u);
     z[R] = vec{};
@@ -470,10 +553,12 @@ struct GruResetBefore : InOrder<one_gate ? 2 : 3> {
     d.h = d.h * k;
   }
 
-  // What the gradient of r * h sends through r is added to that of r's pre-activation, what reaches h returned.
-  static vec reset_backward(vec r, vec h, vec d_product, vec& dz_r) {
-    dz_r += d_product * h * sigmoid_slope(r);
-    return d_product * r;
+  // z: what forward() left;  d_late: the gradient of late();  adds what it sends to the pre-activations and the old
+  // state. Returns late().
+  vec late_backward(const vec* z, State s, vec d_late, vec* dz, State& d) const {
+    dz[R] += d_late * s.h * sigmoid_slope(z[R]);
+    d.h += d_late * z[R];
+    return z[R] * s.h;
   }
 };
 
@@ -498,7 +583,7 @@ struct LayerNormSimple : Simple {
 // product u and r are normalised together, the third by itself.
 struct LayerNormGru : InOrder<3> {
   static constexpr const char* name = "layer_norm_gru";
-  static constexpr int slots = 6, h_begin = 3, h_end = 6, reset_end = 6;  // u r n of W x, u r q of U h
+  static constexpr int slots = 6, h_begin = 3, h_end = 6, late_end = 6;  // u r n of W x, u r q of U h
   static constexpr int bias_rows = 2;
   static constexpr int h_gate(int slot) { return slot - 3; }
   static constexpr const char* vectors = "urnURQ";
@@ -534,7 +619,7 @@ struct LayerNormGru : InOrder<3> {
 template <bool carries_normalized>
 struct LayerNormLstm : InOrder<4> {
   static constexpr const char* name = carries_normalized ? "layer_norm_lstm_normalized" : "layer_norm_lstm";
-  static constexpr int slots = 8, h_begin = 4, h_end = 8, reset_end = 8;  // i f g o of W x, i f g o of U h
+  static constexpr int slots = 8, h_begin = 4, h_end = 8, late_end = 8;  // i f g o of W x, i f g o of U h
   static constexpr int h_gate(int slot) { return slot - 4; }
   static constexpr int I = 0, F = 1, G = 2, O = 3;
   static constexpr int memories = 1;
@@ -615,6 +700,7 @@ using AllCells = Table<Simple, IndependentlyRecurrent, Lstm<LstmForm::full, fals
                        Lstm<LstmForm::no_output_gate, false>, Lstm<LstmForm::no_output_gate, true>,
                        Lstm<LstmForm::coupled, false>, Lstm<LstmForm::coupled, true>, PeepholeOnly, GruResetAfter,
                        GruResetBefore<false>, GruResetBefore<true>, Janet, MinGru, MinLstm, Slstm<false>, Slstm<true>,
-                       LayerNormSimple, LayerNormGru, LayerNormLstm<false>, LayerNormLstm<true>>;
+                       LayerNormSimple, LayerNormGru, LayerNormLstm<false>, LayerNormLstm<true>, Clockwork,
+                       Lstm<LstmForm::full, true, true>, FullPeepholes<false>, FullPeepholes<true>>;
 
 }  // namespace gates

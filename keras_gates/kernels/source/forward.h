@@ -28,17 +28,18 @@ class Forward : Pass<Cell> {
   }
 
  private:
-  using Pass<Cell>::resets, Pass<Cell>::memories, Pass<Cell>::in_, Pass<Cell>::out_, Pass<Cell>::scratch_,
+  using Pass<Cell>::has_late, Pass<Cell>::memories, Pass<Cell>::in_, Pass<Cell>::out_, Pass<Cell>::scratch_,
       Pass<Cell>::cell_, Pass<Cell>::slices_, Pass<Cell>::rows_, Pass<Cell>::up_, Pass<Cell>::z_stride_,
-      Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_, Pass<Cell>::u_reset_,
+      Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_, Pass<Cell>::u_late_,
       Pass<Cell>::bias_;
 
   // What a thread works on: the rows that some steps move, one after another, and the states of its slice.
   struct Work {
     int* active;    // which rows of the batch
     float *x, *z;   // their inputs and pre-activations
-    float* left;    // the left side of the recurrent product: h or c, masked, or r * h
+    float* left;    // the left side of the recurrent product: states, masked, or late()
     float *h, *c;   // the states of every row of the slice
+    float* before;  // the states of a row before a step, one after the other
     bool* started;  // whether a step has moved the row
   };
 
@@ -51,6 +52,7 @@ class Forward : Pass<Cell> {
     w.left = scratch_.template take<float>(rows_ * h_stride_);
     w.h = scratch_.template take<float>(size_t(rows_) * up_);
     w.c = scratch_.template take<float>(size_t(rows_) * memories * up_);
+    w.before = scratch_.template take<float>(size_t(1 + memories) * in_.units);
     w.started = scratch_.template take<bool>(rows_);
     return w;
   }
@@ -100,18 +102,16 @@ class Forward : Pass<Cell> {
   int advance(Slice slice, int step, int first, const Work& w) const {
     const int count = active_rows(in_, slice, step, w.active);
     float* z = w.z + first * z_stride_;
-    if constexpr (Cell::x_end < Cell::h_end)
+    if constexpr (Cell::x_end < Cell::slots)
       for (int k = 0; k < count; k++)
         std::copy(start_ + Cell::x_end * up_, start_ + Cell::slots * up_, z + k * z_stride_ + Cell::x_end * up_);
     if constexpr (recurs<Cell>) {
-      static_assert(!Cell::hears_memory || memories == 1, "the product would hear the first of several memories");
-      const float* heard = Cell::hears_memory ? w.c : w.h;
-      for (int k = 0; k < count; k++) load_left(heard + size_t(w.active[k] - slice.begin) * up_, w.active[k], w, k);
+      for (int k = 0; k < count; k++) load_left(slice, w.active[k], w, k);
       product(count, {w.left, h_stride_, 1}, u_.right(), z + Cell::h_begin * up_, z_stride_, {Start::itself});
     }
-    if constexpr (resets) {
-      for (int k = 0; k < count; k++) reset(slice, w.active[k], z + k * z_stride_, w, k);
-      product(count, {w.left, h_stride_, 1}, u_reset_.right(), z + Cell::h_end * up_, z_stride_, {Start::itself});
+    if constexpr (has_late) {
+      for (int k = 0; k < count; k++) begin(slice, w.active[k], z + k * z_stride_, w, k);
+      product(count, {w.left, h_stride_, 1}, u_late_.right(), z + Cell::h_end * up_, z_stride_, {Start::itself});
     }
     for (int k = 0; k < count; k++) move(slice, w.active[k], step, z + k * z_stride_, w);
     if (in_.mask)
@@ -120,25 +120,30 @@ class Forward : Pass<Cell> {
     return count;
   }
 
-  void load_left(const float* state, int row, const Work& w, int k) const {
+  void load_left(Slice slice, int row, const Work& w, int k) const {
+    const size_t here = size_t(row - slice.begin) * up_;
     float* left = w.left + k * h_stride_;
-    if (!in_.recurrent_mask) {
-      std::copy_n(state, in_.units, left);
-      return;
+    for (int j = 0; j < Cell::heard; j++) {
+      const int state = Cell::heard_state(j);
+      const float* from = state == 0 ? w.h + here : w.c + here * memories + (state - 1) * up_;
+      std::copy_n(from, in_.units, left + j * in_.units);
     }
+    if (!in_.recurrent_mask) return;
     const float* mask = in_.recurrent_mask + size_t(row) * in_.units;
-    for (int u = 0; u < in_.units; u++) left[u] = state[u] * mask[u];
+    for (int u = 0; u < in_.units; u++) left[u] *= mask[u];
   }
 
-  void reset(Slice slice, int row, float* z, const Work& w, int k) const {
+  // The first half of a step that has a late product: its left side.
+  void begin(Slice slice, int row, float* z, const Work& w, int k) const {
+    const size_t here = size_t(row - slice.begin) * up_;
     float* left = w.left + k * h_stride_;
-    const float* h = w.h + size_t(row - slice.begin) * up_;
     for (int u = 0; u < up_; u += lanes) {
       vec slots[Cell::slots];
       for (int s = 0; s < Cell::h_end; s++) slots[s] = load(z + s * up_ + u);
-      vec product = cell_.reset(slots, load(h + u));
-      if (in_.recurrent_mask) product *= load_some(in_.recurrent_mask + size_t(row) * in_.units + u, in_.units - u);
-      store(left + u, product);
+      vec late = cell_.late(slots, this->load_state(w.h + here, w.c + here * memories, u));
+      if (Cell::drops_late && in_.recurrent_mask)
+        late *= load_some(in_.recurrent_mask + size_t(row) * in_.units + u, in_.units - u);
+      store(left + u, late);
       for (int s = 0; s < Cell::h_end; s++) store(z + s * up_ + u, slots[s]);
     }
   }
@@ -149,6 +154,8 @@ class Forward : Pass<Cell> {
     float *h = w.h + here, *c = w.c + here * memories;
     float* gates = out_.gates ? out_.gates + on_tape * tape_slots<Cell> : nullptr;
     float* memory = out_.memory ? out_.memory + on_tape * memories : nullptr;
+    const float* keep = this->kept_of(row, step);
+    if (keep) save(h, c, w.before);
     [[maybe_unused]] float statistics[most_statistics];
     if constexpr (normalizes<Cell>) normalize(z, statistics);
     for (int u = 0; u < up_; u += lanes) {
@@ -168,9 +175,23 @@ class Forward : Pass<Cell> {
       std::copy_n(z, Cell::slots * up_, gates);
       std::copy_n(statistics, most_statistics, gates + Cell::slots * up_);
     }
+    if (keep) zone_out(keep, w.before, h, c);
     if (out_.outputs) std::copy_n(h, in_.units, out_.outputs + (size_t(row) * in_.time + step) * in_.units);
     w.started[row - slice.begin] = true;
     if (step == in_.time - 1) std::copy_n(h, in_.units, out_.last + size_t(row) * in_.units);
+  }
+
+  // The states of a row, one after the other without padding.
+  void save(const float* h, const float* c, float* states) const {
+    std::copy_n(h, in_.units, states);
+    this->unpad_memories(c, states + in_.units);
+  }
+
+  void zone_out(const float* keep, const float* before, float* h, float* c) const {
+    for (int k = 0; k <= memories; k++) {
+      float* state = k == 0 ? h : c + (k - 1) * up_;
+      for (int u = 0; u < in_.units; u++, keep++, before++) state[u] = *keep * *before + (1 - *keep) * state[u];
+    }
   }
 
   // Normalises the groups of slots of a row, and tells their scales.

@@ -17,10 +17,12 @@ struct Sequences {
   const float* h = nullptr;                 // (batch, units): the states before the first step
   const float* c = nullptr;                 // (batch, memories * units), of cells with memories
   const float* kernel = nullptr;            // (features, gates * units)
-  const float* recurrent_kernel = nullptr;  // (units, recurrent gates * units)
+  const float* recurrent_kernel = nullptr;  // (heard * units, recurrent gates * units)
   const float* bias = nullptr;              // (gates * units), or (2, gates * units) where U h has its own
   const float* vectors[most_vectors] = {};  // (units), optional: in the order of the cell's `vectors`
   const float* recurrent_mask = nullptr;    // (batch, units), optional: multiplies h on its way into U h
+  const float* keep = nullptr;              // (batch, time, states * units), optional: zoneout, the share of each
+                                            // old state that a step keeps
   bool go_backwards = false;                // from the last step to the first; outputs in that order
   bool zero_output_for_mask = false;        // a masked step's output is zero, not the previous output
   bool show_initial_state = false;          // before the first step that is not masked; else zero
@@ -66,12 +68,13 @@ struct CellSpec {
   Activation output_activation = Activation::tanh;  // of the memory on its way out, where there is one
   bool update_writes = false;    // GRUs: the update gate says how much is written, not how much is kept
   bool output_previous = false;  // LSTMs: the output gate's peephole sees the memory before the step
-  float constant = 0;            // janet's beta, the epsilon of layer normalisation
+  float constant = 0;            // janet's beta, the epsilon of layer normalisation, the cycle of a clockwork
 };
 
 // The sizes that go with a cell, in rows of `units`.
 struct Layout {
   int gates, recurrent_gates;  // side by side in the kernel and in the recurrent kernel
+  int heard;                   // states side by side that the recurrent kernel is multiplied by
   int bias_rows;               // of `gates` each
   int tape_slots;              // of a step on the tape
   int memories;                // states besides h

@@ -23,7 +23,7 @@ struct Moments {
 template <class Cell>
 class Pass {
  protected:
-  static constexpr bool resets = Cell::reset_end > Cell::h_end;
+  static constexpr bool has_late = Cell::late_end > Cell::h_end;
   static constexpr int memories = Cell::memories;
 
   Pass(const Cell& cell, const Sequences& in, const Results& out, Direction direction)
@@ -35,16 +35,17 @@ class Pass {
         up_(padded_units(in.units)),
         z_stride_(spread(size_t(Cell::slots) * up_)),
         x_stride_(spread(in.features)),
-        h_stride_(spread(up_)) {
+        h_stride_(spread(size_t(Cell::heard) * up_)) {
     const Matrix w{in.kernel, in.features, in.units, Cell::gates};
-    const Matrix u{in.recurrent_kernel, in.units, in.units, recurrent_gates<Cell>};
+    const Matrix u{in.recurrent_kernel, Cell::heard * in.units, in.units, recurrent_gates<Cell>};
+    const Matrix late{in.recurrent_kernel, in.units, in.units, recurrent_gates<Cell>};
     const bool transposed = direction == Direction::backward;
     const auto packed = [&](Matrix matrix, Slots slots) {
       return Packed(matrix, slots, transposed, scratch_.take<float>(Packed::size(matrix, slots)));
     };
     w_ = packed(w, input_slots<Cell>);
     if constexpr (recurs<Cell>) u_ = packed(u, state_slots<Cell>);
-    if constexpr (resets) u_reset_ = packed(u, reset_slots<Cell>);
+    if constexpr (has_late) u_late_ = packed(late, late_slots<Cell>);
     for (size_t k = 0; k < cell_.own.size(); k++) cell_.own[k].weight = padded(in.vectors[k]);
     bias_ = scratch_.take<float>(size_t(Cell::slots) * up_);
     fill_bias<Cell>(in, bias_);
@@ -54,7 +55,7 @@ class Pass {
   void pack(int thread, int threads) const {
     w_.fill(thread, threads);
     if constexpr (recurs<Cell>) u_.fill(thread, threads);
-    if constexpr (resets) u_reset_.fill(thread, threads);
+    if constexpr (has_late) u_late_.fill(thread, threads);
   }
 
   // As many threads, or parts of the work, as there can be.
@@ -69,8 +70,15 @@ class Pass {
     for (int k = 0; k < memories; k++) std::copy_n(padded + k * up_, in_.units, row + k * in_.units);
   }
 
+  // The shares of the old states that zoneout keeps in a row's step, of all units; null if it keeps none.
+  const float* kept_of(int row, int step) const {
+    const size_t at = size_t(row) * in_.time + position(in_, step);
+    return in_.keep ? in_.keep + at * (1 + memories) * in_.units : nullptr;
+  }
+
   State load_state(const float* h, const float* c, int u) const {
-    State state{load(h + u), vec{}, vec{}, vec{}};
+    State state{};
+    state.h = load(h + u);
     for (int k = 0; k < memories; k++) state.memory(k) = load(c + k * up_ + u);
     return state;
   }
@@ -108,7 +116,7 @@ class Pass {
   const std::vector<Slice> slices_;
   const int rows_, up_;  // rows of the largest slice; padded units
   const size_t z_stride_, x_stride_, h_stride_;
-  Packed w_, u_, u_reset_;
+  Packed w_, u_, u_late_;
   float* bias_ = nullptr;  // by slots
 
  private:

@@ -99,6 +99,18 @@ inline vec log_1p(vec x) {
   return 2.f * s + 2.f * s * (q * sum);
 }
 
+// Towards zero, and the remainder of a division whose quotient is rounded down.
+inline vec trunc(vec x) {
+  for (int j = 0; j < lanes; j++) x[j] = __builtin_truncf(x[j]);
+  return x;
+}
+
+inline vec remainder(vec x, vec by) {
+  vec quotient = x / by;
+  for (int j = 0; j < lanes; j++) quotient[j] = __builtin_floorf(quotient[j]);
+  return x - quotient * by;
+}
+
 // The magnitude of x, and a magnitude with the sign of x.
 inline vec abs(vec x) {
   ivec bits;

@@ -20,9 +20,9 @@ constexpr Slots input_slots{0, Cell::x_end, Cell::x_gate};
 template <class Cell>
 constexpr Slots state_slots{Cell::h_begin, Cell::h_end, Cell::h_gate};
 template <class Cell>
-constexpr Slots reset_slots{Cell::h_end, Cell::reset_end, Cell::h_gate};
+constexpr Slots late_slots{Cell::h_end, Cell::late_end, Cell::h_gate};
 template <class Cell>
-constexpr int recurrent_gates = Cell::reset_end - Cell::h_begin;
+constexpr int recurrent_gates = Cell::late_end - Cell::h_begin;
 template <class Cell>
 constexpr bool recurs = recurrent_gates<Cell> > 0;
 

@@ -16,8 +16,8 @@ namespace gates {
 namespace {
 
 // The operations take the tensors of the C interface in its order, and a guard after those that both have.
-const char* const input_names[KG_INPUTS + 1] = {"x",       "mask", "kernel", "recurrent_kernel", "bias",
-                                                "vectors", "h",    "c",      "recurrent_mask",   "guard"};
+const char* const input_names[KG_INPUTS + 1] = {
+    "x", "mask", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recurrent_mask", "keep", "guard"};
 
 struct Fail {
   TF_Code code;
