@@ -296,6 +296,18 @@ def _():
     jax.export.export(function)(x)
 
 
+@check("predict takes the kernels where nothing is exported", only="jax")
+def _():
+    model = keras.Sequential([keras.Input((5, 3)), keras_gates.LSTM(4)])
+    x, found = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32"), []
+    for when in ("everywhere", "always"):
+        model.compile()  # so that predict is traced again
+        with keras_gates.use_kernels(when), counted() as calls:
+            found.append({"y": model.predict(x, verbose=0)})
+        assert bool(calls) == (when == "everywhere")
+    assert_close(*found)
+
+
 @check("a function that trains is not exported, in a sentence that says what to do", only="jax")
 def _():
     import jax

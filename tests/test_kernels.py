@@ -124,6 +124,9 @@ def test_kernels_serve_when_they_should():
         assert not traced(True)
     with keras_gates.use_kernels("always"):
         assert not traced(False)  # a function of one's own may be meant for export
+    with keras_gates.use_kernels("everywhere"):
+        assert traced(False)
+        assert not traced(False, jit=True)
 
 
 @needs_kernels
@@ -857,7 +860,7 @@ def test_forward_derivatives_are_those_of_the_plain_path():
     assert_equal(*found)
 
 
-def test_use_kernels_takes_three_words():
+def test_use_kernels_takes_its_own_words_alone():
     with pytest.raises(ValueError, match="'sometimes'"):
         keras_gates.use_kernels("sometimes")
     with keras_gates.use_kernels("never"):

@@ -19,7 +19,7 @@ import keras
 from keras_gates.kernels import wrapped
 from keras_gates.kernels.cells import describe
 
-_CHOICES = ("always", "training", "never")
+_CHOICES = ("everywhere", "always", "training", "never")
 
 
 def _checked(name, when):
@@ -46,7 +46,7 @@ class _Choice:
         use_kernels(self.previous)
 
 
-def use_kernels(when: Literal["always", "training", "never"]) -> _Choice:
+def use_kernels(when: Literal["everywhere", "always", "training", "never"]) -> _Choice:
     """Choose when the fused kernels are used, for the whole process and from now on.
 
     Functions that are already traced are not changed. Whatever is chosen, no saved or exported model
@@ -60,6 +60,8 @@ def use_kernels(when: Literal["always", "training", "never"]) -> _Choice:
             calls one for inference, since it may be meant for export. On JAX this goes for every traced
             function, those of `evaluate` and `predict` among them; on PyTorch, which traces nothing, the
             kernels are used wherever a layer is called eagerly;
+            `"everywhere"`: there too, for a process that exports no function that it has traced: on JAX
+            they then serve `evaluate` and `predict`;
             `"training"`: of these, only where a layer is called with `training=True`; or `"never"`.
             The environment variable `KERAS_GATES_KERNELS` sets the initial choice.
 
@@ -95,7 +97,8 @@ def fused_loop(layer, sequences, initial_state, mask, training):
         return None
     from keras_gates.kernels import operation, placement
 
-    if not placement.allows_kernels(layer, sequences, mask, training) or not operation.available():
+    stays_here = bool(training) or _when == "everywhere"
+    if not placement.allows_kernels(layer, sequences, mask, stays_here) or not operation.available():
         return None
     keep = wrapped.kept(layer.cell, sequences, training)
     results = operation.run(description, layer, cell, keep, sequences, initial_state, mask, training)

@@ -3,37 +3,38 @@
 import keras
 
 
-def allows_kernels(layer, sequences, mask, training):
+def allows_kernels(layer, sequences, mask, stays_here):
     """Whether the code being run, or the function being traced, may contain the kernels.
 
     Args:
         layer: a `keras_gates.RNN`.
         sequences: its input.
         mask: None or of shape `(batch, time)`.
-        training: whether the layer is called with `training=True`.
+        stays_here: whether a function being traced is certainly not meant for export, because it trains
+            or the user says so.
     """
     allows = _ALLOWS.get(keras.backend.backend())
-    return allows is not None and allows(layer, sequences, mask, training)
+    return allows is not None and allows(layer, sequences, mask, stays_here)
 
 
-def _on_tensorflow(layer, sequences, mask, training):
+def _on_tensorflow(layer, sequences, mask, stays_here):
     from keras_gates.kernels import placement_tensorflow
 
-    return placement_tensorflow.allows_kernels(training)
+    return placement_tensorflow.allows_kernels(stays_here)
 
 
-def _on_jax(layer, sequences, mask, training):
-    """In inference, a function that is traced may be meant for export: only eager calls use the kernels."""
+def _on_jax(layer, sequences, mask, stays_here):
+    """Keras traces the steps of `predict` as one would for an export: nothing tells the two apart."""
     import jax
 
     if layer.unroll and mask is not None:
         return False  # there, Keras shows something else in masked steps than in a loop
     if any(device.platform != "cpu" for device in jax.devices()):
         return False
-    return bool(training) or not isinstance(sequences, jax.core.Tracer)
+    return stays_here or not isinstance(sequences, jax.core.Tracer)
 
 
-def _on_torch(layer, sequences, mask, training):
+def _on_torch(layer, sequences, mask, stays_here):
     """Not under `torch.compile`, in an export or within `torch.func`: those transform Keras' own loop."""
     import torch
 

@@ -15,12 +15,12 @@ UNSAVEABLE = (
 )
 
 
-def allows_kernels(training):
+def allows_kernels(stays_here):
     """Whether the code being run, or the function being traced, may contain the kernels.
 
     Args:
-        training: whether the layer is called with `training=True`. In inference, a function of the user's
-            own may be meant for export as it is, so only the steps that Keras runs contain the kernels.
+        stays_here: whether a function is certainly not meant for export. If it may be, only the steps that
+            Keras runs contain the kernels.
     """
     if any(device.device_type != "CPU" for device in tf.config.get_visible_devices()):
         return False
@@ -30,7 +30,7 @@ def allows_kernels(training):
     function = _function_of(graph)
     if function is None or save_context.in_save_context() or _under_xla(graph):
         return False
-    return bool(training) or _is_step_of_keras(function)
+    return stays_here or _is_step_of_keras(function)
 
 
 def forbid_saving():
