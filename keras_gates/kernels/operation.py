@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_gates.kernels import build, plain
-from keras_gates.kernels.cells import weights_of
+from keras_gates.kernels.weights import weights_of
 
 _log = logging.getLogger("keras_gates")
 

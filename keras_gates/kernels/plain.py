@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from keras_gates._arguments import arguments_of
-from keras_gates.kernels.cells import DEFAULTS, weights_in
+from keras_gates.kernels.cells import DEFAULTS
+from keras_gates.kernels.weights import weights_in
 
 _CELLS: dict[tuple, tuple] = {}  # from an operation's description of a cell to its class and arguments
 

@@ -11,7 +11,8 @@ from keras_gates.cells.lstm import PeepholeLSTMCell
 from keras_gates.cells.simple import SimpleRNNCell
 from keras_gates.kernels import operation, plain, signature
 from keras_gates.kernels.build import BuildError
-from keras_gates.kernels.cells import DEFAULTS, EXAMPLES, describe, weights_of
+from keras_gates.kernels.cells import DEFAULTS, EXAMPLES, describe
+from keras_gates.kernels.weights import weights_of
 
 BATCH, TIME, FEATURES, UNITS = 5, 3, 19, 21
 # For a door; the core behind it has been tested. No memory, one with weight vectors, two rows of biases.
