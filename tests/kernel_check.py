@@ -162,7 +162,7 @@ for _name in ("gru", "peephole"):
         compare(CELLS[name], (3, 4, 5, 6, "holes", False), twice=True)
 
 
-@check("a residual cell holds its input where masked")
+@check("a residual cell adds nothing to a masked step, or the input of an earlier one")
 def _():
     compare(lambda units: keras_gates.ResidualCell(keras_gates.GRUCell(units)), (3, 6, 5, 5, "holes", True))
 

@@ -102,7 +102,7 @@ def fused_loop(layer, sequences, initial_state, mask, training):
         return None
     keep = wrapped.kept(layer.cell, sequences, training)
     results = operation.run(description, layer, cell, keep, sequences, initial_state, mask, training)
-    return wrapped.add_inputs(results, layer, sequences, mask)
+    return wrapped.add_inputs(results, layer, sequences, mask, operation.masked_steps_show_states())
 
 
 def _serves(layer, cell, sequences, initial_state, mask):

@@ -30,6 +30,11 @@ def available():
     return True
 
 
+def masked_steps_show_states():
+    """Whether a masked step's output is the first state, as in Keras on JAX, and not the previous output."""
+    return door().ATTRIBUTES["show_initial_state"]
+
+
 def run(description, layer, cell, keep, sequences, initial_state, mask, training):
     """See `keras_gates.kernels.fused_loop`; `cell` is the layer's, or the one that it wraps.
 

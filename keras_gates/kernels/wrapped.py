@@ -55,7 +55,7 @@ def _shares(cell, rate, shape, training):
     return ops.cast(keras.random.uniform(shape, seed=cell.seed_generator) < rate, "float32")
 
 
-def add_inputs(results, layer, sequences, mask):
+def add_inputs(results, layer, sequences, mask, masked_steps_show_states):
     """What a layer's `inner_loop` returns, from what it would return for the cell inside.
 
     Args:
@@ -63,12 +63,14 @@ def add_inputs(results, layer, sequences, mask):
         layer: a `keras_gates.RNN`.
         sequences: shape `(batch, time, features)`.
         mask: None or of shape `(batch, time)`.
+        masked_steps_show_states: whether the output of a masked step is the first state, to which nothing is
+            added, and not the previous output.
     """
     residuals, _ = _taken_off(layer.cell)
     if not residuals:
         return results
     _, outputs, states = results
-    inputs = _inputs_shown(layer, sequences, mask)
+    inputs = _inputs_shown(layer, sequences, mask, masked_steps_show_states)
     if not layer.return_sequences:
         inputs = inputs[:, -1:]
     for residual in reversed(residuals):  # from the inside to the outside
@@ -76,11 +78,11 @@ def add_inputs(results, layer, sequences, mask):
     return outputs[:, -1], outputs, states
 
 
-def _inputs_shown(layer, sequences, mask):
+def _inputs_shown(layer, sequences, mask, masked_steps_show_states):
     """The input that belongs to each step's output, `(batch, time, features)` in the order of processing.
 
-    The output of a masked step is zero or that of the latest step that is not masked: so is its input here,
-    and zero where there was none.
+    Where the output of a masked step is that of the latest step that is not masked, so is its input here, and
+    zero where there was none. Else it is zero.
     """
     if layer.go_backwards:
         sequences = ops.flip(sequences, axis=1)
@@ -88,7 +90,7 @@ def _inputs_shown(layer, sequences, mask):
     if mask is None:
         return sequences
     mask = ops.cast(mask, "bool")
-    if layer.zero_output_for_mask:
+    if layer.zero_output_for_mask or masked_steps_show_states:
         return ops.where(mask[:, :, None], sequences, 0)
     count = ops.cumsum(ops.cast(mask, "int32"), axis=1)  # of the steps so far that are not masked
     time = ops.shape(sequences)[1]
