@@ -20,7 +20,8 @@ import keras_gates
 SEED = 7
 WITH_KERNELS = ("simple", "indrnn", "lstm", "peephole", "peephole-only", "coupled", "gru", "minimal-gated",
                 "janet", "min-gru", "min-lstm", "V", "NIG", "NFG", "NOG", "NIAF", "NOAF",
-                "NP", "CIFG", "layer-norm-simple", "layer-norm-gru", "layer-norm-lstm")  # fmt: skip
+                "NP", "CIFG", "layer-norm-simple", "layer-norm-gru", "layer-norm-lstm",
+                "clockwork", "FGR")  # fmt: skip
 LEAST_ERROR = 1e-6  # below it the two float32 results differ by luck
 NO_DIGIT = 0.1  # an error from which on there is nothing to compare
 NEIGHBOURS = 8  # problems whose weights differ in the last bit, where a single one was not fair
@@ -36,6 +37,8 @@ def random_problem(draw, rng):
     units, features, batch = (draw.randint(1, most) for most in (70, 70, 17))
     steps = draw.randint(1, 40)
     of_cell = {"activation": draw.choice(["tanh", "tanh", "relu", "linear"])}
+    if name == "clockwork":
+        of_cell["periods"] = (1, 2, 3, 4)[:units]
     if name in ("peephole", "coupled"):
         gates = "ifo" if name == "peephole" else "fo"
         of_cell["peepholes"] = [gate for gate in gates if draw.random() < 0.6]

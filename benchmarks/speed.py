@@ -37,6 +37,7 @@ TORCH = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
 MORE_CELLS = [
     "NIG", "NFG", "NOG", "NIAF", "NOAF", "minimal-gated", "janet", "min-gru", "min-lstm",
     "peephole-only", "indrnn", "slstm", "layer-norm-lstm", "layer-norm-gru", "layer-norm-simple",
+    "clockwork", "FGR",
 ]  # fmt: skip
 LEAST_REST = 0.05  # seconds; OpenBLAS' threads take half of that
 KERNELS, PLAIN, KERAS, JIT, PYTORCH = "kernels", "plain", "Keras", "Keras, jit", "PyTorch"
@@ -133,8 +134,9 @@ def operations(cell, shape, way):
     """Floating-point operations of the matrix products: one product forwards, two more backwards."""
     batch, steps, features, units = shape
     own = keras_gates.cell_classes()[cell](units)
-    of_state = math.prod(own.recurrent_shape) if own.recurrent_gates else 0
-    forward = 2 * batch * steps * (features * units * len(own.gates) + of_state)
+    own.build((None, features))
+    matrices = [w for w in own.trainable_weights if len(w.shape) == 2 and w is not own.bias]
+    forward = 2 * batch * steps * sum(math.prod(matrix.shape) for matrix in matrices)
     return forward * (1 if way == "forward" else 3)
 
 
