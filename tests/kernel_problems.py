@@ -43,16 +43,12 @@ CELLS = {
     "slstm exponential": lambda units, **a: keras_gates.SLSTMCell(units, forget="exponential", **a),
     "layer-norm-simple": keras_gates.LayerNormSimpleRNNCell,
     "layer-norm-gru": keras_gates.LayerNormGRUCell,
-    "layer-norm-gru write": lambda units, **a: keras_gates.LayerNormGRUCell(units, update="write", **a),
     "layer-norm-lstm": keras_gates.LayerNormLSTMCell,
     "layer-norm-lstm carry": lambda units, **a: keras_gates.LayerNormLSTMCell(
         units, carry="normalized", epsilon=0.1, **a
     ),
     "clockwork": lambda units, **a: keras_gates.ClockworkCell(units, periods=(1, 2, 3, 4)[:units], **a),
     "FGR": keras_gates.ODYSSEY["FGR"],
-    "FGR previous": lambda units, **a: keras_gates.ODYSSEY["FGR"](
-        units, peepholes=("o",), output_peephole="previous", **a
-    ),
     "full peepholes": lambda units, **a: keras_gates.PeepholeLSTMCell(units, peephole="full", **a),
     "full peepholes previous": lambda units, **a: keras_gates.ODYSSEY["NIAF"](
         units, peephole="full", peepholes=("f", "o"), output_peephole="previous", **a

@@ -117,7 +117,7 @@ def cases():
     return [
         (name, problem)
         for name in CELLS
-        for problem in (grid()[:3] if name.startswith(SLOW) and not FULL else grid())
+        for problem in (grid()[1::4] if name.startswith(SLOW) and not FULL else grid())
     ]
 
 
