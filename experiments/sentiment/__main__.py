@@ -86,11 +86,12 @@ def train_parser():
     parser = training_parser(
         TASK,
         description="Train a recurrent network to tell the sentiment of texts, and write a run folder.",
-        epilog="Of the options that are not given, --epochs is raised for few examples, and --ngrams, "
-        "--bidirectional and --learning-rate are changed where characters are read, which is printed. "
+        epilog="Of the options that are not given, --epochs is raised for few examples, --adversarial is 0 "
+        "on several devices, and --ngrams, --bidirectional, --learning-rate, --adversarial and --average are "
+        "changed where characters are read, which is printed. "
         f"Ask a trained model with: python -m experiments.{TASK} predict RUN TEXT",
     )
-    parser.set_defaults(epochs=3, decay=True)
+    parser.set_defaults(epochs=3, decay=True, average=0.99)
     task = parser.add_argument_group(TASK)
     task.add_argument(
         "--dataset",
@@ -164,6 +165,7 @@ def train_parser():
     )
     strength.add_options(parser)
     starting.add_options(parser)
+    parser.set_defaults(adversarial=5.0)
     return parser
 
 

@@ -16,7 +16,13 @@ EVALUATION_BATCH = 256
 TRACED = 3  # test texts that --trace shows
 RARE = 2  # words and characters seen less often in training share one vector
 # what is set, unless the user sets it, for texts that are read by character
-OF_CHARACTERS = {"ngrams": 3, "bidirectional": True, "learning_rate": 2e-3}
+OF_CHARACTERS = {
+    "ngrams": 3,
+    "bidirectional": True,
+    "learning_rate": 2e-3,
+    "adversarial": 0.0,
+    "average": 0.0,
+}
 FEWEST_STEPS = 1_500  # of training on few texts, in as many epochs as that takes, up to MOST_EPOCHS
 MOST_EPOCHS = 30
 
@@ -106,6 +112,8 @@ def suit(options, given, corpus):
         options.tokens = words.kind_of(corpus.train.texts)
     if options.tokens == "characters":
         suited |= OF_CHARACTERS
+    if options.devices > 1:
+        suited["adversarial"] = 0.0
     steps = -(-len(corpus.train) // options.batch_size)
     if steps * options.epochs < FEWEST_STEPS:
         suited["epochs"] = min(-(-FEWEST_STEPS // steps), MOST_EPOCHS)
