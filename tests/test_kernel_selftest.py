@@ -16,7 +16,7 @@ from test_kernels import needs_kernels  # noqa: E402
 from keras_gates.kernels import build, core, on_tensorflow, selftest, signature  # noqa: E402
 from keras_gates.kernels.cells import DEFAULTS, EXAMPLES, describe  # noqa: E402
 
-INPUTS = ("x", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recurrent_mask")
+INPUTS = ("x", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recurrent_mask", "keep")
 OPTIONS = {
     **{name: value for name, value in DEFAULTS.items() if name != "cell"}, "mask": False,
     "keep_tape": True, "return_sequences": True, "go_backwards": False, "zero_output_for_mask": False,
@@ -33,7 +33,7 @@ def test_every_kernel_is_tested():
         )
     listed = re.search(r'allowed values: ((, )?"\w+")+', str(refused.value))[0]
     every = set(re.findall(r'"(\w+)"', listed))
-    assert {describe(example(2, dtype="float32"))["cell"] for example in EXAMPLES} == every
+    assert {describe(example(4, dtype="float32"))["cell"] for example in EXAMPLES} == every
     assert every == set(core.library().cells)
 
 

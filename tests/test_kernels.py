@@ -784,7 +784,7 @@ def test_inputs_are_checked():
 
     shapes = {
         "x": (2, 3, 4), "kernel": (4, 20), "recurrent_kernel": (5, 20), "bias": (20,), "vectors": (0, 5),
-        "h": (2, 5), "c": (2, 5), "recurrent_mask": (0,),
+        "h": (2, 5), "c": (2, 5), "recurrent_mask": (0,), "keep": (0,),
     }  # fmt: skip
     flags = ("go_backwards", "zero_output_for_mask")
     arguments = {
@@ -797,7 +797,7 @@ def test_inputs_are_checked():
     bad = {
         "kernel": tf.zeros((4, 21)), "recurrent_kernel": tf.zeros((5, 19)), "bias": tf.zeros((2, 20)),
         "h": tf.zeros((3, 5)), "c": tf.zeros((2, 6)), "mask": tf.zeros((2, 4), "bool"),
-        "x": tf.zeros((2, 0, 4)), "recurrent_mask": tf.zeros((2, 4)),
+        "x": tf.zeros((2, 0, 4)), "recurrent_mask": tf.zeros((2, 4)), "keep": tf.zeros((2, 3, 5)),
     }  # fmt: skip
     for name, value in bad.items():
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"keras_gates: `{name}` must"):
