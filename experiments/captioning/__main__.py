@@ -133,7 +133,7 @@ def train_parser(preset=None):
         "--beam", type=whole(1), default=1, help="width of the beam search that writes; 1 writes greedily"
     )
     pictures.add_options(parser, size="48x48", filters=16, stages=3)
-    defaults = {"units": 256, "epochs": 10, "patience": 1000, "learning_rate": 3e-3, "dropout": 0.1}
+    defaults = {"units": 256, "epochs": 8, "patience": 1000, "learning_rate": 3e-3, "dropout": 0.1}
     parser.set_defaults(**{"decay": True, **defaults, **PRESETS.get(preset, {})})
     return parser
 
