@@ -77,7 +77,12 @@ def main():
     parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("options", nargs="*", help="of experiments.sentiment, after --")
     arguments = parser.parse_args()
-    options = train_parser().parse_args(arguments.options)
+    of_task = train_parser()
+    # an adversarial step is one network's own, which its clones would lack
+    of_task.set_defaults(adversarial=0.0, average=0.0)
+    options = of_task.parse_args(arguments.options)
+    if options.adversarial:
+        parser.error("--adversarial would train one of the three networks alone.")
     if options.cell not in NEAREST or options.bidirectional:
         parser.error(f"Keras has layers of its own for {', '.join(NEAREST)}, here in one direction only.")
     found = measure(options, arguments.epochs)

@@ -22,12 +22,8 @@ import keras_gates  # noqa: E402
 
 FULL = bool(os.environ.get("KERAS_GATES_FULL_GRID"))
 BOUND = 2e-5  # of the largest value; a smaller error is right in any case
-SLOW = (
-    "layer-norm",
-    "clockwork",
-    "FGR",
-    "full peepholes",
-)  # how the names begin of cells whose plain path takes long
+# how the names begin of cells whose plain path takes long
+SLOW = ("layer-norm", "clockwork", "FGR", "full peepholes")
 NEIGHBOURS = 64 if FULL else 0  # problems that differ in the last bit, where a single one was not fair
 
 

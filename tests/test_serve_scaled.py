@@ -140,13 +140,7 @@ class Replica:
         self.service = service
 
     def described(self):
-        service = self.service
-        return {
-            "about": service.about(),
-            "why_no_stream": service.why_no_stream(),
-            "takes_words": service.takes_words,
-            "gap": service.gap,
-        }
+        return self.service.described()
 
     def push(self, text, state):
         state, outputs = state and pickle.loads(state), []

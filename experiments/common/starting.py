@@ -109,13 +109,8 @@ class FromVectors(Start):
         )
 
 
-LEARNT = (
-    "cell",
-    "units",
-    "layers",
-    "embedding",
-    "tokens",
-)  # what is asked of a run of `experiments.language`
+# what is asked of a run of `experiments.language`
+LEARNT = ("cell", "units", "layers", "embedding", "tokens")
 
 
 class FromRun(Start):

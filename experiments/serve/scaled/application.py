@@ -125,14 +125,7 @@ class Model:
         self.tokens = metrics.Counter("keras_gates_stream_tokens", "Tokens that streams have read.")
 
     async def described(self):
-        """What an ingress must know."""
-        service = self.service
-        return {
-            "about": service.about(),
-            "why_no_stream": service.why_no_stream(),
-            "takes_words": service.takes_words,
-            "gap": service.gap,
-        }
+        return self.service.described()
 
     async def check_health(self):
         """Raise an exception if the model no longer answers."""

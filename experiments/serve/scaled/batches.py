@@ -21,6 +21,15 @@ class BatchedService(Service):
         self.first = None if self.why_no_stream() else self.stream().state
         self.stacks = self.first is not None and self._stacks()
 
+    def described(self):
+        """What an ingress must know."""
+        return {
+            "about": self.about(),
+            "why_no_stream": self.why_no_stream(),
+            "takes_words": self.takes_words,
+            "gap": self.gap,
+        }
+
     def _stacks(self):
         """Whether the first axis of every state is that of the streams."""
         two = self.served.stream(2).state
