@@ -21,6 +21,7 @@ from experiments.serve.scaled.batches import BatchedService
 from experiments.serve.scaled.options import parser_of
 from experiments.serve.scaled.service import RemoteService
 from experiments.serve.scaled.sessions import Kept, Kepts, SessionConversation
+from experiments.serve.scaled.together import Together
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the server runs TensorFlow", allow_module_level=True)
@@ -65,6 +66,43 @@ def outputs_of(model, texts):
 
 
 # -- batches
+
+
+def test_what_comes_while_a_batch_is_read_is_the_next_batch():
+    asked = []
+
+    async def double(items):
+        asked.append(items)
+        await asyncio.sleep(0.01)
+        return [2 * item for item in items]
+
+    async def ask():
+        call = Together(double, most=3)
+        first = asyncio.create_task(call(0))
+        while not asked:
+            await asyncio.sleep(0)
+        others = [asyncio.create_task(call(item)) for item in range(1, 6)]
+        await asyncio.sleep(0)
+        others.pop(0).cancel()  # its client has gone
+        return await asyncio.gather(first, *others), await call(6)
+
+    assert asyncio.run(ask()) == ([0, 4, 6, 8, 10], 12)
+    assert asked == [[0], [2, 3], [4, 5], [6]]
+
+
+def test_items_wait_for_others_and_an_error_reaches_all_that_were_read_with_it():
+    asked = []
+
+    async def fail(items):
+        asked.append(items)
+        raise RequestError("broken")
+
+    async def ask():
+        call = Together(fail, most=8, wait=0.05)
+        return await asyncio.gather(*map(call, range(3)), return_exceptions=True)
+
+    assert [str(error) for error in asyncio.run(ask())] == ["broken"] * 3
+    assert asked == [[0, 1, 2]]
 
 
 def test_a_batch_answers_each_text_as_it_is_answered_alone(batched, model):
