@@ -6,8 +6,8 @@ Writes Parquet files of texts, scores them with `experiments.score` on two nodes
 node when half of the answers are there, and checks that each row is answered once, as
 `experiments.sentiment predict` answers it. Then tells rows a second of processor time, starts included, of
 the actors and of `predict`, and how the memory of the actors went. With --one it measures one scorer without
-a cluster. With --actors 1 2 it scores the files again without a loss, on so many actors of this machine,
-which says something on a quiet machine alone.
+a cluster. With --actors 1 2 it only scores the files, without a loss, on so many actors of this
+machine, which says something on a quiet machine alone.
 """
 
 import argparse
@@ -36,11 +36,11 @@ WORDS = ["a", "the", "of", "it", "is", "was", "very", "not", "good", "bad", "bor
 PIECE = 5_000  # rows of a file of answers at most
 
 
-def write_texts(folder, rows, files):
+def write_texts(folder, rows, files, longest):
     random.seed(0)
     for number in range(files):
         ids = range(number * rows // files, (number + 1) * rows // files)
-        texts = [" ".join(random.choices(WORDS, k=random.randint(5, 20))) for _ in ids]
+        texts = [" ".join(random.choices(WORDS, k=random.randint(longest // 4, longest))) for _ in ids]
         table = pyarrow.table({"id": ids, "text": texts})
         pyarrow.parquet.write_table(table, folder / f"part-{number}.parquet")
 
@@ -127,34 +127,40 @@ def by_one(folder, run):
     return rows / seconds
 
 
+def show_a_loss(folder, options):
+    pieces = options.files * -(-options.rows // options.files // PIECE)
+    summary, actors = with_a_loss(folder, options.run, pieces)
+    busy = sum(seen["seconds"] for seen in actors.values())
+    print(f"two nodes, one killed: {summary['rows']:,} rows in {summary['seconds']:.0f} s, each once;")
+    print(f"{options.rows / busy:,.0f} rows a second of the actors' processor time, with their start")
+    for process, seen in actors.items():
+        print(f"megabytes of actor {process}, by the parts written so far: {seen['megabytes']}")
+    seconds = check(folder, options.run, options.rows)
+    print(f"predict answers all alike, {options.rows / seconds:,.0f} a second of its processor time")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--files", type=int, default=8)
+    parser.add_argument("--words", type=int, default=20, help="of the longest text; the shortest: a quarter")
     parser.add_argument("--actors", type=int, nargs="*", default=[])
     parser.add_argument("--one", action="store_true", help="no cluster: one scorer, by the processor's time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_texts(folder, options.rows, options.files)
+        write_texts(folder, options.rows, options.files, options.words)
         if options.one:
             print(f"{by_one(folder, options.run):,.0f} rows a second of processor time")
             return
-        pieces = options.files * -(-options.rows // options.files // PIECE)
-        summary, actors = with_a_loss(folder, options.run, pieces)
-        busy = sum(seen["seconds"] for seen in actors.values())
-        print(f"two nodes, one killed: {summary['rows']:,} rows in {summary['seconds']:.0f} s, each once;")
-        print(f"{options.rows / busy:,.0f} rows a second of the actors' processor time, with their start")
-        for process, seen in actors.items():
-            print(f"megabytes of actor {process}, by the parts written so far: {seen['megabytes']}")
-        seconds = check(folder, options.run, options.rows)
-        print(f"predict answers all alike, {options.rows / seconds:,.0f} a second of its processor time")
+        if not options.actors:
+            show_a_loss(folder, options)
         for actors in options.actors:
             some = ["--rows", str(PIECE), "--actors", str(actors)]
             summary = score(folder, options.run, f"by-{actors}", *some)
             speed = summary["rows"] / summary["seconds"]
-            print(f"{actors} actors: {speed:,.0f} rows a second with the start")
+            print(f"{actors} actors: {speed:,.0f} rows a second with the start", flush=True)
 
 
 if __name__ == "__main__":
