@@ -20,6 +20,7 @@ from keras_gates.attention import (
     SoftWindow,
 )
 from keras_gates.cells.base import GatedCell, cell_classes
+from keras_gates.cells.chrono import Chrono
 from keras_gates.cells.clockwork import ClockworkCell
 from keras_gates.cells.depth_gated import DepthGatedLSTMCell
 from keras_gates.cells.gru import GRUCell, MinimalGatedCell
@@ -105,6 +106,7 @@ __all__ = [
     "CRFLoss",
     "CRFMarginals",
     "CanvasCell",
+    "Chrono",
     "Clockwork",
     "ClockworkCell",
     "CoupledLSTM",

@@ -5,6 +5,7 @@ import keras
 import keras_gates
 from experiments.common.cells import plain_name
 from experiments.common.errors import InputError
+from experiments.common.options import whole
 
 POOLINGS = ("mean", "max", "attention", "last")
 
@@ -33,16 +34,18 @@ def recurrent_stack(sequence, options, return_sequences=True, residual=False):
     matrix where the widths differ, as they always do between bidirectional layers.
     """
     cell_class = keras_gates.cell_classes()[options.cell]
-    # a task may have neither this option nor that of both directions
+    # a task may have neither this option nor those of both directions and of long memory
     weight_dropout = getattr(options, "weight_dropout", 0.0)
     for level in range(1, options.layers + 1):
         last = level == options.layers
         name = f"{plain_name(options.cell)}_{level}"
-        cell = cell_class(options.units)
+        cell = cell_class(options.units, **_biases(options))
         if weight_dropout and not cell.recurrent_gates:
             raise InputError(
                 f"--weight-dropout: the cell {options.cell} has no recurrent matrix to drop from."
             )
+        if getattr(options, "remember", None) and not cell.timing:
+            raise InputError(f"--remember: the cell {options.cell} has no gate that keeps its memory.")
         if residual:
             cell = keras_gates.ResidualCell(cell, project=sequence.shape[-1] != options.units)
         layer = keras_gates.RNN(
@@ -52,3 +55,19 @@ def recurrent_stack(sequence, options, return_sequences=True, residual=False):
             layer = keras.layers.Bidirectional(layer, name=f"both_ways_{level}")
         sequence = layer(keras.layers.Dropout(options.dropout)(sequence))
     return sequence
+
+
+def _biases(options):
+    """The argument of a cell by which its units remember for as long as `options.remember` says."""
+    longest = getattr(options, "remember", None)
+    return {"bias_initializer": keras_gates.Chrono(longest, options.seed)} if longest else {}
+
+
+def add_remember(group):
+    """Add the option --remember to a group of a parser."""
+    group.add_argument(
+        "--remember",
+        metavar="STEPS",
+        type=whole(3),
+        help="let the units start with memories of up to so many steps (chrono initialization)",
+    )

@@ -4,6 +4,7 @@ import sys
 
 from experiments.common import training
 from experiments.common.options import command_line, training_parser, whole
+from experiments.common.recurrent import add_remember
 from experiments.inspect.look import look
 from experiments.music import TASK
 from experiments.music.problem import prepare
@@ -37,6 +38,7 @@ def train_parser():
         default=200,
         help="frames through which a gradient is propagated back; the test reads whole pieces",
     )
+    add_remember(task)
     parser.set_defaults(
         units=128, dropout=0.3, epochs=60, patience=6, batch_size=16, learning_rate=5e-3, decay=True
     )

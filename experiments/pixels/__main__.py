@@ -5,6 +5,7 @@ import sys
 
 from experiments.common import training
 from experiments.common.options import command_line, training_parser
+from experiments.common.recurrent import add_remember
 from experiments.inspect.look import look
 from experiments.pixels import TASK
 from experiments.pixels.problem import prepare
@@ -37,6 +38,7 @@ def train_parser():
         default=False,
         help="read the pixels in an order drawn once, the same for all pictures and runs",
     )
+    add_remember(task)
     parser.set_defaults(
         units=128, dropout=0.1, epochs=20, patience=5, batch_size=64, learning_rate=3e-3, decay=True
     )

@@ -4,6 +4,7 @@ import sys
 
 from experiments.common import training
 from experiments.common.options import command_line, training_parser, whole
+from experiments.common.recurrent import add_remember
 from experiments.inspect.look import look
 from experiments.synthetic import TASK
 from experiments.synthetic.problem import prepare
@@ -46,6 +47,7 @@ def train_parser():
         "--longest", type=whole(1), help="the largest n of anbn and anbncn in the test; by default 1000"
     )
     task.add_argument("--batches", type=whole(1), default=100, help="batches of an epoch")
+    add_remember(task)
     parser.set_defaults(
         units=32, dropout=0.0, epochs=20, patience=10, batch_size=32, learning_rate=1e-2, decay=True
     )

@@ -18,6 +18,7 @@ from keras_gates._arguments import (
     fresh,
     resolve,
 )
+from keras_gates.cells.chrono import Chrono
 
 PACKAGE = "keras_gates"
 
@@ -263,6 +264,13 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
     def bias_shape(self):
         return (self.units * len(self.gates),)
 
+    @property
+    def timing(self):
+        """The gates that decide how long a unit remembers: 1 for one that keeps, −1 for one that writes."""
+        if self.remember is None:
+            return {}
+        return {self.remember: 1, **({"i": -1} if "i" in self.gates else {})}
+
     def add_weight_of_kind(self, kind, name, shape):
         """Add a weight with the initializer, regularizer and constraint of its kind.
 
@@ -290,6 +298,8 @@ class GatedCell(Configured, DropoutRNNCell, keras.layers.Layer):
 
     def _initial_bias(self, shape, dtype=None):
         """As in Keras' LSTM: ones for the gate that keeps memory, one draw each for the parts around it."""
+        if isinstance(self.bias_initializer, Chrono):
+            return self.bias_initializer.of_cell(self, dtype)
         if self.remember is None or not self.unit_forget_bias:
             return self.bias_initializer(shape, dtype=dtype)
         start = self.gates.index(self.remember) * self.units

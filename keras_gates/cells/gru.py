@@ -42,6 +42,10 @@ class GRUCell(GatedCell):
         self.update = check_choice("update", update, ("keep", "write"))
 
     @property
+    def timing(self):
+        return {"u": 1 if self.update == "keep" else -1}
+
+    @property
     def bias_shape(self):
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
@@ -86,6 +90,10 @@ class MinimalGatedCell(GatedCell):
     gates, states = ("f", "n"), ("h",)
     without = ("unit_forget_bias",)
     source = "Zhou et al. 2016, Minimal gated unit for recurrent neural networks"
+
+    @property
+    def timing(self):
+        return {"f": -1}
 
     def step(self, x, states, recur):
         sigma, phi = self.recurrent_activation, self.activation

@@ -49,6 +49,10 @@ class MinGRUCell(UnrecurrentCell):
     gates = ("u", "n")
     source = "Feng et al. 2024, Were RNNs all we needed?"
 
+    @property
+    def timing(self):
+        return {"u": -1}
+
     def __init__(self, units: int, *, activation: Activation = "linear", **kwargs: Any) -> None:
         super().__init__(units, activation=activation, **kwargs)
 
