@@ -29,6 +29,7 @@ PAPERS = {
     "Miyato, Dai & Goodfellow 2017": "https://arxiv.org/abs/1605.07725",
     "Mnih et al. 2014": "https://arxiv.org/abs/1406.6247",
     "Sønderby et al. 2015": "https://arxiv.org/abs/1509.05329",
+    "Tallec & Ollivier 2018": "https://arxiv.org/abs/1804.11188",
     "Viterbi 1967": "https://doi.org/10.1109/TIT.1967.1054010",
     "Wu et al. 2016": "https://arxiv.org/abs/1609.08144",
     "Yang et al. 2016": "https://doi.org/10.18653/v1/N16-1174",
