@@ -58,9 +58,9 @@ PRESETS = {
     "odyssey": Preset(
         "The vanilla LSTM and its eight variants on chorales (Greff et al. 2017): to remove the forget gate "
         "or the output activation hurts most, and no variant is significantly better than the vanilla LSTM.",
-        {"music --dataset JSB_Chorales.mat": {}},
+        {f"music --dataset JSB_Chorales.mat --epochs 150 {_LONG_MUSIC}": {}},
         tuple(keras_gates.ODYSSEY),
-        None,
+        "units=100",
         10,
         "The paper draws 200 settings of each variant at random, as `--search 200` does, and trains by "
         "stochastic gradient descent with momentum; we train by Adam.",
