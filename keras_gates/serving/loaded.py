@@ -1,5 +1,6 @@
 """A loaded SavedModel. Needs TensorFlow and NumPy, not Keras."""
 
+import functools
 import json
 import os
 import pathlib
@@ -10,10 +11,14 @@ import tensorflow as tf
 
 from keras_gates._arguments import first_line
 from keras_gates._files import check_digests
+from keras_gates.serving.program import Graph, NotNativeError, Program
 from keras_gates.writing.written import Written
 
 # What the endpoints that write take beside a context and a prompt.
 OPTIONS = "length", "temperature", "seed"
+
+# Texts whose tokens are remembered: the longest in characters, and how many.
+LONGEST_KNOWN, MOST_KNOWN = 64, 2**17
 
 
 class ServedModel:
@@ -68,9 +73,19 @@ class ServedModel:
         """
         return self.answer("trace", inputs)
 
-    def stream(self, batch_size=1, state=None):
-        """A stream that takes sequences in pieces; see `Stream`. Several streams are independent."""
-        return Stream(self, batch_size, state)
+    def stream(self, batch_size=1, state=None, native=False):
+        """A stream that takes sequences in pieces. Several streams are independent.
+
+        Args:
+            batch_size, state: as in `Stream`.
+            native: whether NumPy computes the steps, which at small batch sizes is many times as fast as
+                calling TensorFlow: see `NativeStream`.
+
+        Raises:
+            ValueError: as `Stream`; or `native` is given and a layer of the model needs an operation that
+                NumPy does not have, or computes in half precision.
+        """
+        return (NativeStream if native else Stream)(self, batch_size, state)
 
     def write(self, context=None, prompt=None, length=100, temperature=1.0, seed=None):
         """Let the model write, as it was exported to; see `keras_gates.write`.
@@ -109,7 +124,7 @@ class ServedModel:
         """The context and the prompt as tensors by name."""
         specs = self.signature(endpoint).structured_input_signature[1]
         named = {k: x for k, x in specs.items() if k not in ("prompt", "prompt_lengths", *OPTIONS)}
-        context = _by_name({} if context is None else context, list(named))
+        context = _by_name({} if context is None else context, named)
         given = {name: convert(name, context[name], spec) for name, spec in named.items()}
         rows = {name: len(x) for name, x in given.items()}
         given |= _prompted(specs, prompt, next(iter(rows.values()), 1))
@@ -140,6 +155,32 @@ class ServedModel:
             raise ValueError(f"The model has no endpoint {endpoint!r}. {reason}")
         return self.saved.signatures[endpoint]
 
+    @functools.cached_property
+    def step_graph(self):
+        """The graph of the endpoint `step`, which native streams follow."""
+        return Graph(self.signature("step"))
+
+    def tokens_of(self, text):
+        """The tokens of a text, `(1, time)`, as the endpoint `tokenize` gives them.
+
+        Those of the vocabulary's words and of short texts that came before are looked up.
+        """
+        found = self._known_tokens.get(text)
+        if found is None:
+            found = self.answer("tokenize", [text])["tokens"].numpy()
+            if len(text) <= LONGEST_KNOWN and len(self._known_tokens) < MOST_KNOWN:
+                self._known_tokens[text] = found
+        return found
+
+    @functools.cached_property
+    def _known_tokens(self):
+        words = [word for word in self.metadata.get("vocabulary", ()) if isinstance(word, str)]
+        if not words:
+            return {}
+        tokens = self.answer("tokenize", words)["tokens"].numpy()
+        lengths = np.count_nonzero(tokens, axis=1)
+        return {word: row[None, :length] for word, row, length in zip(words, tokens, lengths, strict=True)}
+
     def scan(self, in_time):
         """The endpoint `step` over the steps of a chunk, as one graph.
 
@@ -158,7 +199,7 @@ class ServedModel:
         """The outputs of an endpoint, a dict, for inputs that are converted first."""
         signature = self.signature(endpoint)
         specs = signature.structured_input_signature[1]
-        named = _by_name(inputs, list(specs))
+        named = _by_name(inputs, specs)
         return signature(**{name: convert(name, named[name], spec) for name, spec in specs.items()})
 
 
@@ -230,17 +271,22 @@ class Stream:
         self._step = served.signature("step")
         self._specs = self._step.structured_input_signature[1]
         self._takes_text = "tokenize" in served.saved.signatures
+        whole = served.signature("serving_default").structured_outputs
+        self._ranks = {name: x.shape.rank for name, x in whole.items()}
         self.reset()
         if state is not None:
             self.state = state
 
     def reset(self):
         """Return to the states before the first step."""
-        self._state = self.served.signature("initial_state")(batch_size=tf.constant(self.batch_size))
+        self._keep(self.served.signature("initial_state")(batch_size=tf.constant(self.batch_size)))
+
+    def _keep(self, state):
+        self._state = state
 
     @property
     def state(self):
-        return {name: value.numpy() for name, value in self._state.items()}
+        return {name: np.array(value) for name, value in self._state.items()}
 
     @state.setter
     def state(self, state):
@@ -248,7 +294,7 @@ class Stream:
             given = _listed(state) if isinstance(state, dict) else type(state).__name__
             raise ValueError(f"`state` must be a dict of {_listed(self._state)}; got {given}.")
         like = {name: tf.TensorSpec(now.shape, now.dtype) for name, now in self._state.items()}
-        self._state = {name: convert(name, state[name], like[name]) for name in like}
+        self._keep({name: convert(name, state[name], like[name]) for name in like})
 
     def push(self, inputs):
         """Take one step, or a chunk of several, and return its outputs.
@@ -268,22 +314,24 @@ class Stream:
             TypeError, ValueError: as `ServedModel`; or the chunk holds no step.
         """
         if self._takes_text and not isinstance(inputs, dict):
-            inputs = self.served.answer("tokenize", [inputs] if isinstance(inputs, str) else inputs)
+            inputs = self._tokenized([inputs] if isinstance(inputs, str) else inputs)
         tensors, in_time = self._converted(inputs)
         if not in_time:
-            outputs, self._state = self._advance(tensors, self._state)
-            return _unnamed(outputs)
+            return _unnamed(self._advance(tensors))
         lengths = {tensors[name].shape[1] for name in in_time}
         if len(lengths) > 1 or 0 in lengths:
             raise ValueError(f"A chunk must hold one step or more; got {_listed(lengths)} steps.")
         chunks = {name: tensors.pop(name) for name in in_time}
-        outputs, self._state = self.served.scan(frozenset(in_time))(chunks, tensors, self._state)
+        outputs = self._advance_through(chunks, tensors)
         return _unnamed({name: self._joined(name, x) for name, x in outputs.items()})
+
+    def _tokenized(self, texts):
+        return self.served.answer("tokenize", texts)
 
     def _converted(self, inputs):
         """The inputs as tensors by name, and the names of those that are chunks."""
         specs = {name: spec for name, spec in self._specs.items() if name not in self._state}
-        given = _by_name(inputs, list(specs))
+        given = _by_name(inputs, specs)
         tensors = {name: to_tensor(name, given[name], spec.dtype) for name, spec in specs.items()}
         in_time = {name for name, spec in specs.items() if tensors[name].shape.rank == spec.shape.rank + 1}
         for name, spec in specs.items():
@@ -291,14 +339,123 @@ class Stream:
             check_shape(name, tensors[name], tf.TensorShape([self.batch_size, *time, *spec.shape[1:]]))
         return tensors, in_time
 
-    def _advance(self, inputs, state):
-        result = self._step(**inputs, **state)
-        return {name: result[name] for name in result if name not in state}, {k: result[k] for k in state}
+    def _advance(self, inputs):
+        """Take one step, and return its outputs by name."""
+        result, before = self._step(**inputs, **self._state), self._state
+        self._keep({name: result[name] for name in before})
+        return {name: result[name] for name in result if name not in before}
+
+    def _advance_through(self, chunks, others):
+        """Take the steps of a chunk, and return their outputs, `(batch, time, …)`, by name."""
+        outputs, state = self.served.scan(frozenset(chunks))(chunks, others, self._state)
+        self._keep(state)
+        return outputs
 
     def _joined(self, name, steps):
         """The outputs of the steps of a chunk: all of them, or the last if a sequence has one output."""
-        whole = self.served.signature("serving_default").structured_outputs[name]
-        return steps if whole.shape.rank == steps.shape.rank else steps[:, -1]
+        return steps if self._ranks[name] == len(steps.shape) else steps[:, -1]
+
+
+class NativeStream(Stream):
+    """A `Stream` whose steps NumPy computes, without calling TensorFlow: see `keras_gates.serving.program`.
+
+    Results are NumPy arrays, the same within rounding. Streams share the weights of the model, and may run in
+    several threads, each in one. Words are looked up in the vocabulary; TensorFlow tokenizes other texts.
+
+    Raises:
+        ValueError: as `Stream`; or a layer of the model needs an operation that NumPy does not have, or
+            computes in half precision; or an input beside the sequences has an axis without a fixed size.
+    """
+
+    @functools.cached_property
+    def _program(self):
+        specs = {
+            name: tf.TensorSpec([self.batch_size, *spec.shape[1:]], spec.dtype)
+            for name, spec in self._specs.items()
+        }
+        for name, spec in specs.items():
+            if not spec.shape.is_fully_defined():
+                raise NotNativeError(
+                    f"No native stream: the input {name!r} has an axis of any size, "
+                    f"{_shown(spec.shape)}; use native=False."
+                )
+        return Program(self.served.step_graph, specs)
+
+    @functools.cached_property
+    def _given(self):
+        """Where the inputs of a step go, by name."""
+        names = self._specs.keys() - self._step.structured_outputs.keys()
+        return {name: self._program.inputs[name] for name in names}
+
+    @functools.cached_property
+    def _named(self):
+        """The outputs of a step by name."""
+        return {name: x for name, x in self._program.outputs.items() if name not in self._specs}
+
+    @functools.cached_property
+    def _moves(self):
+        """Calls that make the states after a step those before the next."""
+        return [
+            functools.partial(before.__setitem__, ..., self._program.outputs[name])
+            for name, before in self._state.items()
+        ]
+
+    def _keep(self, state):
+        inputs = self._program.inputs
+        for name, value in state.items():
+            inputs[name][...] = value
+        self._state = {name: inputs[name] for name in state}
+
+    def _tokenized(self, texts):
+        if not texts or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            return super()._tokenized(texts)
+        rows = [self.served.tokens_of(text) for text in texts]
+        if len(rows) == 1:
+            return {"tokens": rows[0]}
+        tokens = np.zeros((len(rows), max(row.shape[1] for row in rows)), rows[0].dtype)
+        for padded, row in zip(tokens, rows, strict=True):
+            padded[: row.shape[1]] = row
+        return {"tokens": tokens}
+
+    def _converted(self, inputs):
+        given, arrays, in_time = _by_name(inputs, self._given), {}, set()
+        for name, place in self._given.items():
+            x = arrays[name] = _to_array_of(name, given[name], place.dtype)
+            time = []
+            if x.ndim == place.ndim + 1:
+                in_time.add(name)
+                time = [None]
+            if x.shape[:1] + x.shape[1 + len(time) :] != place.shape:
+                check_shape(name, x, tf.TensorShape([self.batch_size, *time, *place.shape[1:]]))
+        return arrays, in_time
+
+    def _advance(self, inputs):
+        self._run(inputs)
+        return {name: x.copy() for name, x in self._named.items()}
+
+    def _advance_through(self, chunks, others):
+        length = next(iter(chunks.values())).shape[1]
+        before = self.state if length > 1 else {}  # a step that fails changes nothing by itself
+        outputs = {name: np.empty((len(x), length, *x.shape[1:]), x.dtype) for name, x in self._named.items()}
+        try:
+            for t in range(length):
+                self._run({**others, **{name: x[:, t] for name, x in chunks.items()}})
+                for name, steps in outputs.items():
+                    steps[:, t] = self._named[name]
+        except ValueError:
+            self._keep(before)
+            raise
+        return outputs
+
+    def _run(self, inputs):
+        for name, x in inputs.items():
+            self._given[name][...] = x
+        try:
+            self._program.run()
+        except IndexError as error:
+            raise ValueError(f"The inputs {_listed(inputs)} are out of range: {error}.") from error
+        for move in self._moves:
+            move()
 
 
 def _prompted(specs, prompt, rows):
@@ -333,12 +490,12 @@ def _unnamed(outputs):
 
 
 def _by_name(inputs, names):
+    if isinstance(inputs, dict) and inputs.keys() == names.keys():
+        return inputs
     if len(names) == 1 and not isinstance(inputs, dict):
-        return {names[0]: inputs}
-    given = set(inputs) if isinstance(inputs, dict) else type(inputs).__name__
-    if given != set(names):
-        raise ValueError(f"The model takes a dict of {_listed(names)}; got {_listed(given)}.")
-    return inputs
+        return dict.fromkeys(names, inputs)
+    given = inputs if isinstance(inputs, dict) else type(inputs).__name__
+    raise ValueError(f"The model takes a dict of {_listed(names)}; got {_listed(given)}.")
 
 
 def _listed(names):
@@ -393,6 +550,12 @@ def _to_array(name, value):
     if array.dtype == object:
         raise ValueError(f"`{name}` must be numbers in a rectangular array; got {_kind(value)}.")
     return array
+
+
+def _to_array_of(name, value, dtype):
+    """The value as an array of a dtype, or a TypeError or ValueError that gives its name."""
+    array = value if isinstance(value, np.ndarray) else _to_array(name, value)
+    return array if array.dtype == dtype else to_tensor(name, array, tf.as_dtype(dtype)).numpy()
 
 
 def _kind(value):
