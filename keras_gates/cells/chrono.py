@@ -18,7 +18,7 @@ class Chrono(keras.initializers.Initializer):
     effect.
 
     ```python
-    keras_gates.JANET(128, bias_initializer=keras_gates.Chrono(784))
+    keras_gates.LSTM(128, bias_initializer=keras_gates.Chrono(784))
     ```
 
     Args:
