@@ -10,7 +10,9 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import sys
+import tempfile
 import traceback
 
 # Two devices for JAX, which reads this when it starts.
@@ -329,6 +331,22 @@ def _():
         assert "Call_keras_gates.use_kernels_never_before_exporting" in str(error)
     else:
         raise AssertionError("it was exported")
+
+
+@check("a door that XLA refuses does not load", only="jax")
+def _():
+    """It refuses a second one under the names of the first, as it refuses one for a newer XLA."""
+    from keras_gates.kernels import build, on_jax
+
+    on_jax.library()
+    kept = build.cache_folder() / build.file_name(on_jax.part())
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            on_jax.load(shutil.copy(kept, folder))
+        except OSError as error:
+            assert "handler registration" in str(error)
+        else:
+            raise AssertionError("it was loaded")
 
 
 # -- PyTorch

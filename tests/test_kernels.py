@@ -900,7 +900,7 @@ print("SUM", float(y.numpy().sum()), operation.available())
 """
 
 
-def in_process(cache, code=TRAIN, **environment):
+def in_process(cache, code=TRAIN, folder=None, **environment):
     root = str(pathlib.Path(keras_gates.__file__).parents[1])
     env = {
         **os.environ,
@@ -909,7 +909,7 @@ def in_process(cache, code=TRAIN, **environment):
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **environment,
     }
-    return subprocess.Popen([sys.executable, "-c", code], env=env, text=True,
+    return subprocess.Popen([sys.executable, "-c", code], env=env, text=True, cwd=folder,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
 
 
@@ -977,6 +977,25 @@ def test_sound_libraries_serve_without_a_compiler(built, cache):
     text = output_of(in_process(cache, PATH="", CXX=""))
     assert "True" in text
     assert "LOG " not in text
+
+
+def test_prebuilt_libraries_serve_without_a_compiler(built, cache, tmp_path):
+    """Those built for this machine, where a wheel has those for a level."""
+    from keras_gates.kernels import build, on_tensorflow
+
+    site = tmp_path / "site"
+    package = site / "keras_gates"
+    shutil.copytree(pathlib.Path(keras_gates.__file__).parent, package)
+    best, *_, last = build.levels()
+    for library, part, level in zip(built[0], (build.CORE, on_tensorflow.part()), (best, last), strict=True):
+        folder = package / "kernels" / "prebuilt" / level
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, folder / build.prebuilt_name(part, level))
+    text = output_of(in_process(cache, PATH="", CXX="", PYTHONPATH=str(site), folder=site))
+    assert "True" in text
+    assert "LOG " not in text
+    for library in built[0]:
+        assert (cache / library.name).read_bytes() == library.read_bytes()
 
 
 def test_two_builds_at_once_and_a_damaged_cache(built, cache, tmp_path):

@@ -16,7 +16,7 @@ _TARGET = "keras_gates_kernel.Call_keras_gates.use_kernels_never_before_exportin
 
 
 def part():
-    """What to build."""
+    """What to build. It names no `interface`: XLA registers a door that fits, and refuses another."""
     return build.Part(
         "jax",
         [build.SOURCES / "doors" / "jax.cc"],
@@ -30,16 +30,6 @@ def library():
     """Registers the calls. Raises a `BuildError` if there are none."""
     from keras_gates.kernels import selftest
 
-    def load(path):
-        loaded = ctypes.CDLL(str(path))
-        try:
-            ways = {way: getattr(loaded, f"keras_gates_jax_{way}") for way in ("forward", "backward")}
-        except AttributeError as error:
-            raise OSError("it has no kernels") from error
-        for way, function in ways.items():
-            jax.ffi.register_ffi_target(f"{_TARGET}.{way}", jax.ffi.pycapsule(function), platform="cpu")
-        return loaded
-
     def load_and_test(path):
         loaded = load(path)
         selftest.check(run_arrays, selftest.FEW)
@@ -47,6 +37,21 @@ def library():
 
     core.library()
     return build.load(part(), load_and_test, load)
+
+
+def load(path):
+    """Registers the calls of a door. Raises an `OSError` if it is none, or XLA refuses it."""
+    loaded = ctypes.CDLL(str(path))
+    try:
+        ways = {way: getattr(loaded, f"keras_gates_jax_{way}") for way in ("forward", "backward")}
+    except AttributeError as error:
+        raise OSError("it has no kernels") from error
+    try:
+        for way, function in ways.items():
+            jax.ffi.register_ffi_target(f"{_TARGET}.{way}", jax.ffi.pycapsule(function), platform="cpu")
+    except jax.errors.JaxRuntimeError as error:
+        raise OSError(str(error)) from error
+    return loaded
 
 
 def forward(attributes, inputs, training):

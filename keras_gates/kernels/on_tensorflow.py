@@ -21,13 +21,14 @@ _COMMON_INPUTS = len(signature.INPUTS) + 1  # and the guard
 
 def part():
     """What to build."""
-    compile_flags = tf.sysconfig.get_compile_flags()
     return build.Part(
         "tensorflow",
         [build.SOURCES / "doors" / "tensorflow.cc"],
-        flags=compile_flags,
+        includes=[tf.sysconfig.get_include()],
         link_flags=tf.sysconfig.get_link_flags(),
         about=[tf.version.VERSION, tf.version.GIT_VERSION],
+        # The C interface for operations may change from one minor version to the next, and does not say so.
+        interface=tf.version.VERSION.split(".")[:2],
     )
 
 
