@@ -1,9 +1,10 @@
 """Fused CPU kernels: one operation runs a gated cell over whole sequences, another computes its gradient.
 
-They are compiled for the local machine on first use. `keras_gates.RNN`, and so every layer by name, uses them
-where the backend is TensorFlow, JAX or PyTorch, the device a CPU, the dtype float32, the gates' activation
-sigmoid and the other one tanh, linear or relu. Everything else, and a machine without a compiler, takes the
-plain path through `keras.layers.RNN`; results are the same within rounding.
+They come compiled with the package, or are compiled for the local machine on first use. `keras_gates.RNN`,
+and so every layer by name, uses them where the backend is TensorFlow, JAX or PyTorch, the device a CPU, the
+dtype float32, the gates' activation sigmoid and the other one tanh, linear or relu. Everything else, and a
+machine that has neither them nor a compiler, takes the plain path through `keras.layers.RNN`; results are the
+same within rounding.
 
 The library behind them knows no framework (`core`, `source/api.h`). A module for each backend (`on_jax`, …)
 calls it; `placement` says where each may.
