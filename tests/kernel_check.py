@@ -73,7 +73,7 @@ def answers(layer, x, states, mask, cotangents, twice=False):
     """Results and the gradients of their weighted sum, by name; or the gradients of a function of those."""
     find = {"jax": answers_of_jax, "torch": answers_of_torch}[BACKEND]
     results, gradients = find(layer, x, states, mask, cotangents, twice)
-    return {f"{k}": np.asarray(value) for k, value in enumerate([*results, *gradients])}
+    return {f"{k}": keras.ops.convert_to_numpy(value) for k, value in enumerate([*results, *gradients])}
 
 
 def variables_of(layer):
@@ -87,6 +87,7 @@ def answers_of_jax(layer, x, states, mask, cotangents, twice):
     trained, others = variables_of(layer)
 
     def loss(x, states, trained):
+        x = x.astype(layer.compute_dtype)  # as `__call__` would
         results, _ = layer.stateless_call(
             trained, others, x, initial_state=list(states), mask=mask, training=True
         )
@@ -188,6 +189,28 @@ def _():
         y = keras.ops.convert_to_numpy(layer(x, training=True))
     assert calls
     assert abs(np.mean(y[:, 1:] == y[:, :-1]) - 0.3) < 0.02
+
+
+for _name in ("FGR", "clockwork"):
+
+    @check(f"as the plain path under mixed_bfloat16, and no less exact: {_name}", _name)
+    def _(name):
+        make, problem, policy = CELLS[name], (33, 9, 31, 40, "holes", False), "mixed_bfloat16"
+        with keras_gates.use_kernels("never"):
+            layer, question = random_layer(make, problem)
+            exact = answers(layer, *question)  # single precision is exact beside bfloat16
+        found = []
+        for when in ("always", "never"):
+            layer, question = random_layer(make, problem, arguments={"dtype": policy}, dtype=policy)
+            with keras_gates.use_kernels(when), counted() as calls:
+                found.append(answers(layer, *question))
+            assert bool(calls) == (when == "always")
+        fused, plain = found
+        assert any(value.dtype.name == "bfloat16" for value in plain.values())
+        for k, want in exact.items():
+            assert fused[k].dtype == plain[k].dtype
+            error, allowed = (np.sqrt(np.mean((given[k] - want) ** 2)) for given in found)
+            assert error <= allowed, f"{k} is off by {error:.1e}, plainly by {allowed:.1e}"
 
 
 @check("other dtypes take the plain path")

@@ -20,7 +20,7 @@ INPUTS = ("x", "kernel", "recurrent_kernel", "bias", "vectors", "h", "c", "recur
 OPTIONS = {
     **{name: value for name, value in DEFAULTS.items() if name != "cell"}, "mask": False,
     "keep_tape": True, "return_sequences": True, "go_backwards": False, "zero_output_for_mask": False,
-    "threads": 1,
+    "bfloat16_products": False, "threads": 1,
 }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def tensors(layer, x, states, mask, cotangents, when, training=True):
     with keras_gates.use_kernels(when), tf.GradientTape() as tape:
         tape.watch([x, *states])
         results = layer(x, initial_state=states, mask=mask, training=training)
-        total = sum(tf.reduce_sum(r * c) for r, c in zip(results, cotangents, strict=True))
+        total = sum(tf.reduce_sum(tf.cast(r, c.dtype) * c) for r, c in zip(results, cotangents, strict=True))
     # Zero, not None, for a state that nothing hears: the kernels give every state a gradient.
     gradients = tape.gradient(total, [x, *states, *weights], unconnected_gradients="zero")
     names = ["x", *(f"state {k}" for k in range(len(states))), *(v.name for v in layer.trainable_variables)]
@@ -136,12 +136,22 @@ def test_kernels_serve_when_they_should():
         keras_gates.LSTMCell(4, activation="softsign"),
         keras_gates.LSTMCell(4, recurrent_activation="hard_sigmoid"),
         keras_gates.LSTMCell(4, dtype="float64"),
-        keras_gates.LSTMCell(4, dtype="mixed_bfloat16"),
+        keras_gates.LSTMCell(4, dtype="bfloat16"),
+        keras_gates.LSTMCell(4, dtype="mixed_float16"),
         keras_gates.CoupledLSTMCell(4, peepholes=("f",), peephole="full"),
         keras_gates.IndRNNCell(4, recurrent_dropout=0.5),
         type("Other", (keras_gates.LSTMCell,), {})(4),
     ],
-    ids=["softsign", "hard sigmoid", "float64", "bfloat16", "full peepholes", "diagonal dropout", "subclass"],
+    ids=[
+        "softsign",
+        "hard sigmoid",
+        "float64",
+        "bfloat16",
+        "mixed float16",
+        "full peepholes",
+        "diagonal dropout",
+        "subclass",
+    ],
 )
 def test_other_cells_take_the_plain_path(cell):
     assert kernels.describe(cell) is None
@@ -786,7 +796,7 @@ def test_inputs_are_checked():
         "x": (2, 3, 4), "kernel": (4, 20), "recurrent_kernel": (5, 20), "bias": (20,), "vectors": (0, 5),
         "h": (2, 5), "c": (2, 5), "recurrent_mask": (0,), "keep": (0,),
     }  # fmt: skip
-    flags = ("go_backwards", "zero_output_for_mask")
+    flags = ("go_backwards", "zero_output_for_mask", "bfloat16_products")
     arguments = {
         **{name: tf.zeros(shape) for name, shape in shapes.items()},
         **dict.fromkeys(flags, False), "mask": tf.zeros((0,), "bool"), "guard": on_tensorflow.guard(),

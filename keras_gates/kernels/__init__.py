@@ -2,9 +2,11 @@
 
 They come compiled with the package, or are compiled for the local machine on first use. `keras_gates.RNN`,
 and so every layer by name, uses them where the backend is TensorFlow, JAX or PyTorch, the device a CPU, the
-dtype float32, the gates' activation sigmoid and the other one tanh, linear or relu. Everything else, and a
-machine that has neither them nor a compiler, takes the plain path through `keras.layers.RNN`; results are the
-same within rounding.
+dtype policy float32 or mixed_bfloat16, the gates' activation sigmoid and the other one tanh, linear or relu.
+Everything else, and a machine that has neither them nor a compiler, takes the plain path through
+`keras.layers.RNN`; results are the same within rounding. Under mixed_bfloat16 the matrix products are in
+bfloat16, with sums in float32, and all else between inputs and outputs in float32; on a processor that does
+not multiply bfloat16, the products are in float32 too.
 
 The library behind them knows no framework (`core`, `source/api.h`). A module for each backend (`on_jax`, …)
 calls it; `placement` says where each may.
@@ -107,13 +109,13 @@ def fused_loop(layer, sequences, initial_state, mask, training):
 
 
 def _serves(layer, cell, sequences, initial_state, mask):
-    """Whether the kernels take these tensors: float32, of full rank, without promotion or broadcasting."""
+    """Whether the kernels take these tensors: of the cell's dtype and of full rank, without broadcasting."""
     tensors = [sequences, *initial_state]
     masks = [] if mask is None else [mask]
     ranks = [len(tensor.shape) for tensor in [*tensors, *masks]]
     if ranks != [3, *[2] * (len(ranks) - 1)] or 0 in sequences.shape[1:]:
         return False
-    if layer.compute_dtype != "float32" or any(_dtype(tensor) != "float32" for tensor in tensors):
+    if {layer.compute_dtype, *map(_dtype, tensors)} != {cell.compute_dtype}:
         return False
     if sequences.shape[-1] != cell.kernel.shape[0]:
         return False  # the plain path says so in a sentence

@@ -32,7 +32,11 @@ def report(_):
     print(f"levels of this processor: {', '.join(build.levels())}")
     print(f"cache: {build.cache_folder()}")
     print("largest relative error of values and gradients:")
-    for example, error in selftest.errors(core.library().run_arrays).items():
+    run = core.library().run_arrays
+    for example, error in selftest.errors(run).items():
+        print(f"  {error:.1e}  {selftest.name_of(example)}")
+    print("with products in bfloat16, where the processor has them:")
+    for example, error in selftest.errors(run, selftest.FEW, "bfloat16").items():
         print(f"  {error:.1e}  {selftest.name_of(example)}")
     return 0
 

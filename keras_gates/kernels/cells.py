@@ -33,6 +33,7 @@ DEFAULTS = {
     "output_previous": False,
     "constant": 0.0,
 }
+_DTYPES = ("float32", "float32"), ("bfloat16", "float32")  # of computing and of variables
 _ACTIVATIONS = {
     "tanh": keras.activations.tanh,
     "linear": keras.activations.linear,
@@ -181,7 +182,7 @@ def describe(cell):
     A subclass may have other equations, so only the classes themselves count.
     """
     describe_this = _DESCRIBED.get(type(cell))
-    if describe_this is None or (cell.compute_dtype, cell.variable_dtype) != ("float32", "float32"):
+    if describe_this is None or (cell.compute_dtype, cell.variable_dtype) not in _DTYPES:
         return None
     if getattr(cell, "recurrent_activation", keras.activations.sigmoid) is not keras.activations.sigmoid:
         return None

@@ -11,7 +11,7 @@ import numpy as np
 from keras_gates.kernels import build
 from keras_gates.kernels.signature import BACKWARD_INPUTS, DIFFERENTIATED, INPUTS
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 
 _ACTIVATIONS = ("tanh", "linear", "relu")
 _ERRORS = {1: ValueError, 2: MemoryError, 3: RuntimeError}
@@ -30,6 +30,7 @@ class _Options(ctypes.Structure):
         ("zero_output_for_mask", ctypes.c_int32),
         ("show_initial_state", ctypes.c_int32),
         ("threads", ctypes.c_int32),
+        ("bfloat16_products", ctypes.c_int32),
     ]
 
 
@@ -80,6 +81,7 @@ class Core:
         same = (
             "update_writes", "output_previous", "constant",
             "go_backwards", "zero_output_for_mask", "show_initial_state", "threads",
+            "bfloat16_products",
         )  # fmt: skip
         return _Options(
             cell=self.cells[attributes["cell"]],
@@ -164,6 +166,7 @@ def library():
     def load_and_test(path):
         core = Core(path)
         selftest.check(core.run_arrays)
+        selftest.check(core.run_arrays, selftest.FEW, products="bfloat16")
         return core
 
     return build.load(build.CORE, load_and_test, Core)

@@ -9,7 +9,8 @@ from keras_gates.kernels import build, core, placement_tensorflow, plain, signat
 from keras_gates.kernels.cells import DEFAULTS
 
 _ATTRIBUTES = (
-    "cell", *DEFAULTS, "keep_tape", "return_sequences", "go_backwards", "zero_output_for_mask", "threads",
+    "cell", *DEFAULTS, "keep_tape", "return_sequences", "go_backwards", "zero_output_for_mask",
+    "bfloat16_products", "threads",
 )  # fmt: skip
 # Of the results, which depend on the backend: what Keras shows before the first step that is not masked.
 ATTRIBUTES = {"show_initial_state": False}

@@ -57,16 +57,25 @@ def run(description, layer, cell, keep, sequences, initial_state, mask, training
         "recurrent_mask": absent if recurrent_mask is None else recurrent_mask,
         "keep": absent if keep is None else keep,
     }
+    narrow = layer.compute_dtype == "bfloat16"
+    if narrow:  # the products alone: what the operation takes and gives is float32
+        inputs = {
+            name: tensor if name == "mask" else ops.cast(tensor, "float32") for name, tensor in inputs.items()
+        }
     attributes = {
         **description,
         "return_sequences": layer.return_sequences,
         "go_backwards": layer.go_backwards,
         "zero_output_for_mask": bool(layer.zero_output_for_mask),
+        "bfloat16_products": narrow,
     }
     outputs, last, h, c = door().forward(attributes, inputs, training)
     states = [h, *(ops.split(c, len(memories), axis=1) if memories else [])]
     states = [_of_size(state, size) for state, size in zip(states, cell.state_size, strict=True)]
-    return last, outputs if layer.return_sequences else ops.expand_dims(last, 1), states
+    outputs = outputs if layer.return_sequences else ops.expand_dims(last, 1)
+    return keras.tree.map_structure(
+        lambda result: ops.cast(result, layer.compute_dtype), (last, outputs, states)
+    )
 
 
 def _of_each_unit(state, units):

@@ -19,7 +19,7 @@ def cell_inside(cell):
 def _taken_off(cell):
     """The `ResidualCell`s around a cell, the outermost first, and what is inside."""
     residuals = []
-    while type(cell) is ResidualCell and cell.compute_dtype == "float32":
+    while type(cell) is ResidualCell and cell.compute_dtype == cell.cell.compute_dtype:
         residuals.append(cell)
         cell = cell.cell
     return residuals, cell
@@ -27,7 +27,7 @@ def _taken_off(cell):
 
 def _is_zoned_out(cell):
     """Whether it is a `ZoneoutCell` that the kernels can serve: of states with a value for each unit."""
-    if type(cell) is not ZoneoutCell or cell.compute_dtype != "float32":
+    if type(cell) is not ZoneoutCell or cell.compute_dtype != cell.cell.compute_dtype:
         return False
     return all(
         size == cell.output_size for size, rate in zip(cell.state_size, cell.rates, strict=True) if rate

@@ -12,6 +12,7 @@
 #include "job.h"
 #include "memory.h"
 #include "threads.h"
+#include "vector.h"
 
 namespace gates {
 namespace {
@@ -105,6 +106,7 @@ struct Call {
     in.go_backwards = options.go_backwards;
     in.zero_output_for_mask = options.zero_output_for_mask;
     in.show_initial_state = options.show_initial_state;
+    in.bfloat16_products = options.bfloat16_products && has_bfloat16;
     in.threads = options.threads > 0 ? options.threads : available_threads();
   }
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERAS_GATES_ABI_VERSION 2  // goes up with every change to what stands here
+#define KERAS_GATES_ABI_VERSION 3  // goes up with every change to what stands here
 #define KERAS_GATES_EXPORT extern "C" __attribute__((visibility("default")))
 
 enum KerasGatesStatus { keras_gates_ok, keras_gates_invalid, keras_gates_no_memory, keras_gates_failed };
@@ -69,6 +69,7 @@ struct KerasGatesOptions {
   int32_t zero_output_for_mask;  // a masked step's output is zero, not the previous output
   int32_t show_initial_state;    // what a masked step before the first other one shows: the initial state, not zero
   int32_t threads;               // 0: as many as the process may run at once
+  int32_t bfloat16_products;     // with sums of floats; of floats where the processor does not multiply bfloat16
 };
 
 // The sizes of a cell's states and of the tape: `gates` is (time, batch, gate_columns), `memory` is

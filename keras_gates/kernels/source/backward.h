@@ -53,6 +53,11 @@ class Backward : Pass<Cell> {
       for (; column + tile_rows <= columns; column += tile_rows, to += group) std::copy_n(row + column, tile_rows, to);
       std::copy_n(row + column, columns - column, to);
     }
+
+    // Turns panels of floats into panels of pairs, in their place.
+    void join(float* panels, int rows) const {
+      for (float* end = panels + size(); panels < end; panels += group) join_rows(panels, rows, tile_rows, tile_rows);
+    }
   };
 
   // What a part of the slices is worked on with. The parts depend on the number of threads requested, not on how
@@ -63,6 +68,7 @@ class Backward : Pass<Cell> {
     int* active;                // rows of the batch that the step moves
     size_t* position;           // of the kept rows: where in x each belongs
     float* dz;                  // the kept rows: gradients of the pre-activations
+    float* narrow;              // dz in bfloat16, where the products are
     float *x, *h, *late;        // the kept rows' inputs, heard states and late(), as panels
     float* before;              // h before the step
     float* product;             // the left side of a product, and what reaches it through the product
@@ -87,6 +93,7 @@ class Backward : Pass<Cell> {
     w.active = scratch_.template take<int>(rows_);
     w.position = scratch_.template take<size_t>(room_);
     w.dz = scratch_.template take<float>(room_ * z_stride_);
+    w.narrow = scratch_.template take<float>(in_.bfloat16_products ? room_ * z_stride_ : 0);
     w.x = scratch_.template take<float>(x_.size());
     w.h = scratch_.template take<float>(h_.size());
     w.late = scratch_.template take<float>(has_late ? late_.size() : 0);
@@ -184,11 +191,13 @@ class Backward : Pass<Cell> {
       if (keep) unite(w.zoned_out, d_h, d_c);
     }
     if constexpr (has_late) {
-      product(count, {dz + Cell::h_end * up_, z_stride_, 1}, u_late_.right(), w.product, h_stride_, {Start::zero});
+      product_of_rows(count, dz + Cell::h_end * up_, z_stride_, w.narrow, u_late_.right(), w.product, h_stride_,
+                      {Start::zero});
       for (int k = 0; k < count; k++) unbegin(slice, w.active[k], step, dz + k * z_stride_, w, k);
     }
     if constexpr (recurs<Cell>) {
-      product(count, {dz + Cell::h_begin * up_, z_stride_, 1}, u_.right(), w.product, h_stride_, {Start::zero});
+      product_of_rows(count, dz + Cell::h_begin * up_, z_stride_, w.narrow, u_.right(), w.product, h_stride_,
+                      {Start::zero});
       for (int k = 0; k < count; k++) {
         const int row = w.active[k];
         const size_t here = size_t(row - slice.begin) * up_;
@@ -356,14 +365,9 @@ class Backward : Pass<Cell> {
   // The products over all kept rows: gradients of the inputs and of the weights. Each sum over the kept rows is
   // taken by itself before it is added to the sum over all: thousands of rows added up one by one would lose digits.
   void use_kept(Work& w) const {
-    product(w.kept, {w.dz, z_stride_, 1}, w_.right(), w.d_x, x_stride_, {Start::zero});
+    product_of_rows(w.kept, w.dz, z_stride_, w.narrow, w_.right(), w.d_x, x_stride_, {Start::zero});
     for (int k = 0; k < w.kept; k++)
       std::copy_n(w.d_x + k * x_stride_, in_.features, grad_.d_x + w.position[k] * in_.features);
-    add_outer(x_, w.x, w, {0, Cell::x_end}, w.d_w, spread(x_columns()));
-    if constexpr (recurs<Cell>) add_outer(h_, w.h, w, {Cell::h_begin, Cell::h_end}, w.d_u, spread(h_columns()));
-    if constexpr (has_late)
-      add_outer(late_, w.late, w, {Cell::h_end, Cell::late_end}, w.d_u + (Cell::h_end - Cell::h_begin) * up_,
-                spread(h_columns()));
     for (int n = 0; n < Cell::slots * up_; n += lanes) {
       vec sum{};
       if (normalizes<Cell>) sum = load(w.d_shift + n), store(w.d_shift + n, vec{});
@@ -376,6 +380,12 @@ class Backward : Pass<Cell> {
         add_to(w.d_vectors[k] + u, load(w.cell.own[k].gradient + u));
         store(w.cell.own[k].gradient + u, vec{});
       }
+    if (in_.bfloat16_products) join_rows(w.dz, w.kept, Cell::slots * up_, z_stride_);
+    add_outer(x_, w.x, w, {0, Cell::x_end}, w.d_w, spread(x_columns()));
+    if constexpr (recurs<Cell>) add_outer(h_, w.h, w, {Cell::h_begin, Cell::h_end}, w.d_u, spread(h_columns()));
+    if constexpr (has_late)
+      add_outer(late_, w.late, w, {Cell::h_end, Cell::late_end}, w.d_u + (Cell::h_end - Cell::h_begin) * up_,
+                spread(h_columns()));
     w.kept = 0;
   }
 
@@ -383,8 +393,10 @@ class Backward : Pass<Cell> {
     int begin, end;
   };
 
-  void add_outer(Panels shape, const float* left, const Work& w, Range slots, float* sum, size_t stride) const {
-    const Right right{w.dz + slots.begin * up_, w.kept, (slots.end - slots.begin) * up_, z_stride_};
+  void add_outer(Panels shape, float* left, const Work& w, Range slots, float* sum, size_t stride) const {
+    const bool pairs = in_.bfloat16_products;
+    if (pairs) shape.join(left, w.kept);
+    const Right right{w.dz + slots.begin * up_, w.kept, (slots.end - slots.begin) * up_, z_stride_, pairs};
     product(shape.columns, {left, 1, tile_rows}, right, sum, stride, {Start::itself}, shape.group);
   }
 

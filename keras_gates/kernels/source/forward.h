@@ -95,7 +95,7 @@ class Forward : Pass<Cell> {
       }
       count += active;
     }
-    product(count, {w.x, x_stride_, 1}, w_.right(), w.z, z_stride_, {Start::bias, start_});
+    product_of_rows(count, w.x, x_stride_, w.x, w_.right(), w.z, z_stride_, {Start::bias, start_});
   }
 
   // One step of the rows it moves, whose pre-activations begin at row `first` of z. Returns how many they are.
@@ -107,11 +107,13 @@ class Forward : Pass<Cell> {
         std::copy(start_ + Cell::x_end * up_, start_ + Cell::slots * up_, z + k * z_stride_ + Cell::x_end * up_);
     if constexpr (recurs<Cell>) {
       for (int k = 0; k < count; k++) load_left(slice, w.active[k], w, k);
-      product(count, {w.left, h_stride_, 1}, u_.right(), z + Cell::h_begin * up_, z_stride_, {Start::itself});
+      product_of_rows(count, w.left, h_stride_, w.left, u_.right(), z + Cell::h_begin * up_, z_stride_,
+                      {Start::itself});
     }
     if constexpr (has_late) {
       for (int k = 0; k < count; k++) begin(slice, w.active[k], z + k * z_stride_, w, k);
-      product(count, {w.left, h_stride_, 1}, u_late_.right(), z + Cell::h_end * up_, z_stride_, {Start::itself});
+      product_of_rows(count, w.left, h_stride_, w.left, u_late_.right(), z + Cell::h_end * up_, z_stride_,
+                      {Start::itself});
     }
     for (int k = 0; k < count; k++) move(slice, w.active[k], step, z + k * z_stride_, w);
     if (in_.mask)

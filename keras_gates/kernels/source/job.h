@@ -26,6 +26,7 @@ struct Sequences {
   bool go_backwards = false;                // from the last step to the first; outputs in that order
   bool zero_output_for_mask = false;        // a masked step's output is zero, not the previous output
   bool show_initial_state = false;          // before the first step that is not masked; else zero
+  bool bfloat16_products = false;           // with sums of floats; all else is of floats
   int threads = 1;
 };
 

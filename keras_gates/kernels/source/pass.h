@@ -41,7 +41,7 @@ class Pass {
     const Matrix late{in.recurrent_kernel, in.units, in.units, recurrent_gates<Cell>};
     const bool transposed = direction == Direction::backward;
     const auto packed = [&](Matrix matrix, Slots slots) {
-      return Packed(matrix, slots, transposed, scratch_.take<float>(Packed::size(matrix, slots)));
+      return Packed(matrix, slots, transposed, in.bfloat16_products, scratch_.take<float>(Packed::size(matrix, slots)));
     };
     w_ = packed(w, input_slots<Cell>);
     if constexpr (recurs<Cell>) u_ = packed(u, state_slots<Cell>);

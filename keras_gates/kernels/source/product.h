@@ -1,4 +1,7 @@
 // Matrix products: C = start + A B, where a tile of C stays in registers while A and B stream by.
+//
+// A and B are of floats, or of pairs of bfloat16, with sums of floats all the same. A pair holds two numbers that
+// follow each other in depth, so there are half as many steps; the last pair of an odd depth ends with zero.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +26,7 @@ inline size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * u
 // A row length that keeps rows of a matrix from falling onto the same cache sets.
 inline size_t spread(size_t columns) { return round_up(columns, 64) + lanes; }
 
-// How A lies in memory: the element of row m at depth k is data[m * row + k * step].
+// How A lies in memory: the float or pair of row m at step k is data[m * row + k * step].
 struct Left {
   const float* data;
   size_t row, step;
@@ -35,8 +38,10 @@ struct Right {
   const float* data;
   int depth, columns;
   size_t stride;  // of a row-major matrix; 0 when packed
+  bool pairs;     // whether B, and so A, is of pairs
 
-  const float* panel(int column) const { return data + (stride ? column : size_t(column) * depth); }
+  int steps() const { return pairs ? (depth + 1) / 2 : depth; }
+  const float* panel(int column) const { return data + (stride ? column : size_t(column) * steps()); }
   size_t panel_stride(int vecs) const { return stride ? stride : size_t(vecs) * lanes; }
 };
 
@@ -50,15 +55,39 @@ struct Start {
 // full ones. Where A is packed in groups of tile_rows, `group` is the distance from one to the next, else 0.
 void product(int rows, Left a, Right b, float* c, size_t c_stride, Start start, size_t group = 0);
 
-// Packs columns [first, last) of a matrix B(depth, columns) into panels, where `row(k, column)` gives up to
-// `lanes` values of row k from a column that is a multiple of lanes.
+// The same for an A of rows of floats, `stride` apart. Where B is of pairs, A's are written to `room`, as far apart: it
+// may be where A is.
+inline void product_of_rows(int rows, const float* a, size_t stride, float* room, Right b, float* c, size_t c_stride,
+                            Start start) {
+  if (b.pairs)
+    for (int m = 0; m < rows; m++)
+      for (int k = 0; k < b.depth; k += lanes) {
+        const halves half = narrow(load_some(a + m * stride + k, b.depth - k));
+        std::memcpy(room + m * stride + k / 2, &half, sizeof half);
+      }
+  product(rows, {b.pairs ? room : a, stride, 1}, b, c, c_stride, start);
+}
+
+// Turns rows of floats into rows of pairs, in their place: rows k and k + 1 become row k / 2.
+inline void join_rows(float* matrix, int rows, int columns, size_t stride) {
+  for (int k = 0; k < rows; k += 2)
+    for (int n = 0; n < columns; n += lanes) {
+      const float* from = matrix + k * stride + n;
+      const vec second = k + 1 < rows ? load_some(from + stride, columns - n) : vec{};
+      store_some(matrix + k / 2 * stride + n, join(load_some(from, columns - n), second), columns - n);
+    }
+}
+
+// Packs columns [first, last) of B into panels, into memory that is its data, where `row(k, column)` gives up to
+// `lanes` values of B's row k from a column that is a multiple of lanes.
 template <class Rows>
-void pack(float* packed, int depth, int columns, int first, int last, Rows row) {
+void pack(float* packed, Right b, int first, int last, Rows row) {
   for (int column = first; column < last; column += tile_columns) {
-    const int width = std::min(tile_columns, columns - column);
-    float* out = packed + size_t(column) * depth;
-    for (int k = 0; k < depth; k++)
-      for (int n = 0; n < width; n += lanes, out += lanes) store(out, row(k, column + n));
+    const int width = std::min(tile_columns, b.columns - column);
+    float* out = packed + (b.panel(column) - b.data);
+    for (int k = 0; k < b.depth; k += b.pairs ? 2 : 1)
+      for (int n = column; n < column + width; n += lanes, out += lanes)
+        store(out, b.pairs ? join(row(k, n), k + 1 < b.depth ? row(k + 1, n) : vec{}) : row(k, n));
   }
 }
 

@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
 namespace gates {
 
 #if defined(__AVX512F__)
@@ -48,6 +52,54 @@ inline float total(vec v) {
   float sum = 0;
   for (int j = 0; j < lanes; j++) sum += v[j];
   return sum;
+}
+
+// Numbers of bfloat16: the upper half of a float, rounded to the nearest even one. Two of them make a pair, which lies
+// where a float would, the first in its lower half.
+typedef uint16_t halves __attribute__((vector_size(lanes * 2)));
+typedef uint32_t pair __attribute__((may_alias));
+typedef uint32_t uvec __attribute__((vector_size(lanes * 4)));
+
+inline vec multiply_add(vec sum, float a, vec b) { return sum + a * b; }
+
+#if defined(__AVX512BF16__)
+constexpr bool has_bfloat16 = true;  // whether the processor multiplies pairs
+
+inline halves narrow(vec v) { return (halves)_mm512_cvtneps_pbh((__m512)v); }
+
+// sum + a.first * b.first + a.second * b.second in every lane, of the pairs in b.
+inline vec multiply_add(vec sum, pair a, vec b) {
+  return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(int(a)), (__m512bh)b);
+}
+#else
+constexpr bool has_bfloat16 = false;
+
+inline halves narrow(vec v) {
+  uvec bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  const uvec rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+  return __builtin_convertvector(v == v ? rounded : uvec{} + 0x7FC0, halves);
+}
+
+inline vec multiply_add(vec sum, pair a, vec b) {
+  uvec bits;
+  std::memcpy(&bits, &b, sizeof bits);
+  const auto as_floats = [](uvec bits) {
+    vec v;
+    std::memcpy(&v, &bits, sizeof v);
+    return v;
+  };
+  const auto product = [&](pair a, uvec b) { return as_floats(uvec{} + a) * as_floats(b); };
+  return sum + product(a << 16, bits << 16) + product(a & 0xFFFF0000, bits & 0xFFFF0000);
+}
+#endif
+
+// The pairs of two vectors' lanes, in the lanes of a vector.
+inline vec join(vec first, vec second) {
+  const uvec bits = __builtin_convertvector(narrow(first), uvec) | __builtin_convertvector(narrow(second), uvec) << 16;
+  vec pairs;
+  std::memcpy(&pairs, &bits, sizeof pairs);
+  return pairs;
 }
 
 // A NaN compares false and so passes through.

@@ -46,8 +46,9 @@ struct Matrix {
 class Packed {
  public:
   Packed() = default;
-  Packed(Matrix matrix, Slots slots, bool transposed, float* memory)
-      : matrix_(matrix), slots_(slots), transposed_(transposed), memory_(memory) {}
+  // `pairs`: of bfloat16, else of floats.
+  Packed(Matrix matrix, Slots slots, bool transposed, bool pairs, float* memory)
+      : matrix_(matrix), slots_(slots), transposed_(transposed), pairs_(pairs), memory_(memory) {}
 
   static size_t size(Matrix m, Slots slots) {
     return (round_up(m.rows, lanes)) * slots.count() * round_up(m.units, lanes);
@@ -60,16 +61,16 @@ class Packed {
     const int last = std::min(columns(), panels * (thread + 1) / threads * tile_columns);
     const int up = int(round_up(matrix_.units, lanes));
     if (transposed_)
-      pack(memory_, depth(), columns(), first, last,
+      pack(memory_, right(), first, last,
            [&](int k, int n) { return column_of(slots_.gate(slots_.begin + k / up), k % up, n); });
     else
-      pack(memory_, depth(), columns(), first, last, [&](int k, int n) {
+      pack(memory_, right(), first, last, [&](int k, int n) {
         const int unit = n % up;
         return load_some(matrix_.at(k, slots_.gate(slots_.begin + n / up), unit), matrix_.units - unit);
       });
   }
 
-  Right right() const { return {memory_, depth(), columns(), 0}; }
+  Right right() const { return {memory_, depth(), columns(), 0, pairs_}; }
 
  private:
   int slot_columns() const { return slots_.count() * int(round_up(matrix_.units, lanes)); }
@@ -87,7 +88,7 @@ class Packed {
 
   Matrix matrix_{};
   Slots slots_{};
-  bool transposed_ = false;
+  bool transposed_ = false, pairs_ = false;
   float* memory_ = nullptr;
 };
 

@@ -144,6 +144,7 @@ Attributes read_attributes(TF_OpKernelConstruction* construction) {
   o.output_previous = flag_attribute(construction, "output_previous");
   o.go_backwards = flag_attribute(construction, "go_backwards");
   o.zero_output_for_mask = flag_attribute(construction, "zero_output_for_mask");
+  o.bfloat16_products = flag_attribute(construction, "bfloat16_products");
   text_attribute(construction, "vector_names").copy(o.vector_names, sizeof o.vector_names);
   Status status;
   TF_OpKernelConstruction_GetAttrFloat(construction, "constant", &o.constant, status.get());
@@ -335,7 +336,8 @@ void define(const char* name, std::initializer_list<const char*> inputs, std::in
   TF_OpDefinitionBuilderAddAttr(op, ("output_activation: " + one_of(activation_names())).c_str());
   for (const char* spec :
        {"vector_names: string", "update_writes: bool", "output_previous: bool", "constant: float", "keep_tape: bool",
-        "return_sequences: bool", "go_backwards: bool", "zero_output_for_mask: bool", "threads: int"})
+        "return_sequences: bool", "go_backwards: bool", "zero_output_for_mask: bool", "bfloat16_products: bool",
+        "threads: int"})
     TF_OpDefinitionBuilderAddAttr(op, spec);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, shapes);
   Status status;
