@@ -1,11 +1,12 @@
 """How fast sequences go through the cells: kernels, plain path, Keras' layers and PyTorch's, side by side.
 
     python benchmarks/speed.py [--cells lstm …] [--shapes 64x200x64x256 …] [--rounds 15]
-                               [--json FILE] [--picture FILE]
+                               [--dtype mixed_bfloat16] [--json FILE] [--picture FILE]
 
 Every contestant runs once per round, in an order drawn anew each round, so that what slows the machine down
 slows all of them; figures are medians over rounds, and only their ratios mean anything elsewhere.
 `forward` is the forward pass of a training step, `both` adds the gradients of the inputs and all weights.
+Under `mixed_bfloat16` the kernels in float32 run beside the others, and PyTorch does not.
 """
 
 import argparse
@@ -40,13 +41,15 @@ MORE_CELLS = [
     "clockwork", "FGR",
 ]  # fmt: skip
 LEAST_REST = 0.05  # seconds; OpenBLAS' threads take half of that
-KERNELS, PLAIN, KERAS, JIT, PYTORCH = "kernels", "plain", "Keras", "Keras, jit", "PyTorch"
+KERNELS, PLAIN, KERAS, JIT = "kernels", "plain", "Keras", "Keras, jit"
+PYTORCH, SINGLE = "PyTorch", "kernels in float32"
 
 
 def keras_runs(layer, x, d_output, jit, kernels):
     """Functions of no argument that run the layer forwards, and both ways."""
     layer.build(x.shape)
     weights = [variable.value for variable in layer.trainable_variables]
+    x, d_output = tf.cast(x, layer.compute_dtype), tf.cast(d_output, layer.compute_dtype)
 
     @tf.function(jit_compile=jit)
     def forward(x):
@@ -76,24 +79,30 @@ def torch_runs(name, x, d_output, units):
     return {"forward": lambda: layer(x)[0], "both": both}
 
 
-def contestants(cell, shape):
+def contestants(cell, shape, dtype):
     batch, steps, features, units = shape
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(size=(batch, steps, features)), "float32")
     d_output = tf.constant(rng.normal(size=(batch, steps, units)), "float32")
     own = keras_gates.cell_classes()[cell]
 
-    def ours():
-        return keras_gates.RNN(own(units), return_sequences=True)
+    def ours(dtype=dtype):
+        return keras_gates.RNN(own(units, dtype=dtype), return_sequences=True, dtype=dtype)
 
-    theirs = NEAREST.get(cell) or (lambda units, **arguments: keras.layers.RNN(own(units), **arguments))
+    def theirs():
+        if cell in NEAREST:
+            return NEAREST[cell](units, return_sequences=True, dtype=dtype)
+        return keras.layers.RNN(own(units, dtype=dtype), return_sequences=True, dtype=dtype)
+
     runs = {
         KERNELS: keras_runs(ours(), x, d_output, jit=False, kernels=True),
         PLAIN: keras_runs(ours(), x, d_output, jit=False, kernels=False),
-        KERAS: keras_runs(theirs(units, return_sequences=True), x, d_output, jit=False, kernels=False),
-        JIT: keras_runs(theirs(units, return_sequences=True), x, d_output, jit=True, kernels=False),
+        KERAS: keras_runs(theirs(), x, d_output, jit=False, kernels=False),
+        JIT: keras_runs(theirs(), x, d_output, jit=True, kernels=False),
     }
-    if torch and cell in TORCH:
+    if dtype != "float32":
+        runs[SINGLE] = keras_runs(ours("float32"), x, d_output, jit=False, kernels=True)
+    elif torch and cell in TORCH:
         runs[PYTORCH] = torch_runs(TORCH[cell], x, d_output, units)
     return runs
 
@@ -140,8 +149,8 @@ def operations(cell, shape, way):
     return forward * (1 if way == "forward" else 3)
 
 
-def measure(cell, shape, rounds):
-    runs = contestants(cell, shape)
+def measure(cell, shape, rounds, dtype):
+    runs = contestants(cell, shape, dtype)
     products, flops_of_product = peak_runs()
     tasks = {(name, way): run for name, ways in runs.items() for way, run in ways.items()}
     tasks |= {("peak", name): run for name, run in products.items()}
@@ -166,19 +175,24 @@ def measure(cell, shape, rounds):
     return rows
 
 
+def contestants_of(rows):
+    """The names of all that ran, the kernels first, PyTorch or the kernels in float32 last."""
+    return [KERNELS, PLAIN, KERAS, JIT, SINGLE if SINGLE in rows[0]["milliseconds"] else PYTORCH]
+
+
 def table(rows):
-    names = [KERNELS, PLAIN, KERAS, JIT, PYTORCH]
+    names = contestants_of(rows)
     lines = [
         "| cell | batch×time×input×units | way | " + " | ".join(f"{n}, ms" for n in names)
-        + " | × Keras' faster | × PyTorch | of peak |",
+        + f" | × Keras' faster | × {names[-1]} | of peak |",
         "|" + "---|" * (len(names) + 6),
     ]  # fmt: skip
     for row in rows:
         times = [f"{row['milliseconds'][n]:.1f}" if n in row["milliseconds"] else "" for n in names]
-        torch_ratio = row["times as fast"].get(PYTORCH)
+        ratio = row["times as fast"].get(names[-1])
         cells = [
             row["cell"], row["shape"], row["way"], *times, format(row["of Keras' faster"], ".2f"),
-            f"{torch_ratio:.2f}" if torch_ratio else "", f"{row['share of peak']:.0%}",
+            f"{ratio:.2f}" if ratio else "", f"{row['share of peak']:.0%}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -190,7 +204,7 @@ def draw(rows, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    names = [PLAIN, KERAS, JIT, PYTORCH]
+    names = contestants_of(rows)[1:]
     figure, axes = plt.subplots(2, 1, figsize=(1.2 * len(rows), 8), sharex=True)
     for axis, way in zip(axes, ("forward", "both"), strict=True):
         chosen = [row for row in rows if row["way"] == way]
@@ -226,13 +240,14 @@ def main():
     parser.add_argument("--cells", nargs="+", choices=CELLS + MORE_CELLS, default=CELLS)
     parser.add_argument("--shapes", nargs="+", type=parse_shape, default=[parse_shape(s) for s in SHAPES])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--dtype", choices=["float32", "mixed_bfloat16"], default="float32", help="policy")
     parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("--picture", help="where to draw them")
     options = parser.parse_args()
     rows = []
     for cell in options.cells:
         for shape in options.shapes:
-            rows += measure(cell, shape, options.rounds)
+            rows += measure(cell, shape, options.rounds, options.dtype)
             print("\n".join(table(rows).splitlines()[-2:]), file=sys.stderr)
     print(table(rows))
     if options.json:
