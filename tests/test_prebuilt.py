@@ -22,6 +22,7 @@ SKYLAKE = (
     HASWELL.replace("E5-2670 v3", "Gold 6148")
     + " avx512f avx512dq clflushopt clwb avx512cd avx512bw avx512vl"
 )
+ZEN_4 = SKYLAKE.replace("Intel(R) Xeon(R) CPU Gold 6148", "AMD EPYC 9354") + " avx512_bf16 avx512_vnni"
 GRAVITON = """Features	: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm
 CPU implementer	: 0x41
 CPU part	: 0xd0c"""
@@ -46,11 +47,12 @@ def processor(monkeypatch):
         (HASWELL, "x86_64", ["x86-64-v3", "x86-64"]),
         (KNIGHTS_LANDING, "x86_64", ["x86-64-v3", "x86-64"]),
         (SKYLAKE, "x86_64", ["x86-64-v4", "x86-64-v3", "x86-64"]),
+        (ZEN_4, "x86_64", ["x86-64-v4+avx512bf16", "x86-64-v4", "x86-64-v3", "x86-64"]),
         (GRAVITON, "aarch64", ["armv8-a"]),
         ("", "x86_64", ["x86-64"]),
         ("", "riscv64", []),
     ],
-    ids=["old", "haswell", "knights landing", "skylake", "graviton", "unknown", "other machine"],
+    ids=["old", "haswell", "knights landing", "skylake", "zen 4", "graviton", "unknown", "other machine"],
 )
 def test_the_levels_of_a_processor(cpuinfo, machine, levels, processor):
     processor(cpuinfo, machine)

@@ -29,8 +29,10 @@ FLAGS = [
 PREBUILT = pathlib.Path(__file__).parent / "prebuilt"  # in it, a folder for each level
 # By machine, the best level first: what a processor needs for it besides what the next one needs, in the
 # words of /proc/cpuinfo. For x86-64 they are those of its psABI; `abm` stands for lzcnt, `pni` for SSE3.
+# `+NAME` adds instructions that no level of it has.
 LEVELS = {
     "x86_64": {
+        "x86-64-v4+avx512bf16": "avx512_bf16",
         "x86-64-v4": "avx512f avx512bw avx512cd avx512dq avx512vl",
         "x86-64-v3": "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave "
         "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3",
@@ -244,14 +246,16 @@ def _admit(kept, load_and_test, make):
 
 
 def compile_part(part, compiler, architecture, target):
-    """Compile a part for an architecture as `-march` names it; the digest stands at the end of the library.
+    """Compile a part for a level, or "native"; the digest stands at the end of the library.
 
     Raises:
         BuildError: the compiler failed; the message gives its first complaint.
     """
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         objects = [pathlib.Path(folder) / f"{source.stem}.o" for source in part.sources]
-        flags = [*FLAGS, f"-march={architecture}", *(f"-I{include}" for include in part.includes)]
+        level, *more = architecture.split("+")
+        machine = [f"-march={level}", *(f"-m{name}" for name in more)]
+        flags = [*FLAGS, *machine, *(f"-I{include}" for include in part.includes)]
         pairs = zip(part.sources, objects, strict=True)
         _run_together([[compiler, *flags, "-c", source, "-o", to] for source, to in pairs])
         _run_together([[compiler, "-shared", "-pthread", *objects, "-o", target, *part.link_flags]])
