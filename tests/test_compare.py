@@ -25,7 +25,7 @@ import keras_gates
 from experiments.compare import __main__ as compare
 from experiments.compare import forks, worker
 from experiments.compare import study as studies
-from experiments.compare.intervals import holm, mean_of, paired_p, ranks
+from experiments.compare.intervals import explained, holm, mean_of, paired_p, ranks
 from experiments.compare.locks import held
 from experiments.compare.plan import Trial, budget, trials
 from experiments.compare.presets import PRESETS
@@ -83,6 +83,17 @@ def test_the_paired_test_counts_signs_by_hand():
     assert paired_p([1.0, 2, 3, 4, 5], [0.9, 1.7, 2.5, 3.1, 3.9]) == pytest.approx(2 / 32)
     assert paired_p([1.0, 2], [1.0, 2]) == 1
     assert paired_p([1.0], [2.0]) is None
+
+
+def test_the_share_of_groups_as_published():
+    """Shrout & Fleiss 1979, Tables 2 and 4: six targets, four judges, ICC(1, 1) = 0.17."""
+    rated = [(9, 2, 5, 8), (6, 1, 3, 2), (8, 4, 6, 8), (7, 1, 2, 6), (10, 5, 6, 9), (6, 2, 4, 7)]
+    assert explained(rated) == pytest.approx(0.166, abs=5e-4)
+    assert explained([*rated, [3]]) == explained(rated), "one value says nothing of the variance in a group"
+    assert explained([(1, 1), (2, 2, 2)]) == 1
+    assert explained([(1, 2), (2, 1)]) == 0
+    assert explained([(1, 1), (1, 1)]) is None
+    assert explained([(1, 2)]) is None
 
 
 def test_the_interval_of_a_mean():

@@ -219,7 +219,7 @@ def add_reference(parser):
     parser.add_argument(
         "--reference",
         metavar="CELL",
-        help="the cell that the others are tested against; by default the first",
+        help="the cell that the others are tested against; by default that of the preset, else the first",
     )
 
 

@@ -50,6 +50,26 @@ def paired_p(ours, theirs):
     return float(found.pvalue)
 
 
+def explained(groups):
+    """The share of the variance of single values that the groups explain, as if these were drawn at random.
+
+    That is the intraclass correlation ICC(1) (Shrout & Fleiss 1979), zero where it is negative. None with
+    fewer than two groups of several values, or where no value differs.
+    """
+    groups = [np.asarray(values, float) for values in groups if len(values) > 1]
+    if len(groups) < 2:
+        return None
+    sizes = np.array([len(values) for values in groups])
+    within = sum(((values - values.mean()) ** 2).sum() for values in groups) / (sizes - 1).sum()
+    grand = np.concatenate(groups).mean()
+    between = sum(len(values) * (values.mean() - grand) ** 2 for values in groups) / (len(groups) - 1)
+    size = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (
+        len(groups) - 1
+    )  # all of them, if they are equal
+    of_groups = max((between - within) / size, 0.0)
+    return float(of_groups / (of_groups + within)) if of_groups + within else None
+
+
 def holm(p_values):
     """Holm's correction of p-values for their number; None stays None."""
     order = sorted((at for at, p in enumerate(p_values) if p is not None), key=lambda at: p_values[at])

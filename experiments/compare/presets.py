@@ -17,6 +17,7 @@ class Preset(NamedTuple):
     budget: as --budget takes it; None for that of the tasks.
     seeds: runs of each cell on each task.
     differs: why our figures may differ from the published ones, in sentences.
+    reference: the cell that the others are compared with; None for the first.
     """
 
     about: str
@@ -25,6 +26,7 @@ class Preset(NamedTuple):
     budget: str | None
     seeds: int
     differs: str
+    reference: str | None = None
 
 
 _GERS = {"peephole": "solved", "lstm": "not solved"}
@@ -54,6 +56,7 @@ PRESETS = {
         "parameters=4000",
         3,
         "Nothing was published for these sizes.",
+        reference="lstm",
     ),
     "odyssey": Preset(
         "The vanilla LSTM and its eight variants on chorales (Greff et al. 2017): to remove the forget gate "

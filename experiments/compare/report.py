@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.common.errors import InputError
 from experiments.common.pages import page
-from experiments.compare.intervals import LEVEL, holm, mean_of, paired_p, ranks
+from experiments.compare.intervals import LEVEL, explained, holm, mean_of, paired_p, ranks
 from experiments.compare.pictures import draw_curves, draw_ranks, draw_violins
 from experiments.compare.search import importance
 from experiments.compare.study import by_trial, finished
@@ -42,7 +42,7 @@ class Table(NamedTuple):
     title: the task's command line, the budget, and how many points were searched.
     measure: the name of the score, and which of higher and lower is better.
     head, rows: strings.
-    note: a sentence below, or "".
+    note: sentences below, or "".
     """
 
     title: str
@@ -74,7 +74,7 @@ class Comparison(NamedTuple):
 def comparison_of(study, name, reference=None, command="", preset=None):
     """What there is to say of all finished trials of a study.
 
-    reference: the cell that the others are compared with; by default the first.
+    reference: the cell that the others are compared with; by default that of the preset, else the first.
     command: the one that made the trials.
     preset: the `Preset` that they follow, if any.
 
@@ -89,7 +89,8 @@ def comparison_of(study, name, reference=None, command="", preset=None):
         raise InputError(f"No trial of {name} has a result yet.")
     cells = list(dict.fromkeys(row.trial.cell for row in rows))
     if reference is None:
-        reference = cells[0]
+        of_preset = preset.reference if preset else None
+        reference = of_preset if of_preset in cells else cells[0]
     elif reference not in cells:
         raise InputError(f"--reference {reference} has no trial; there are {', '.join(cells)}.")
     best = best_of_searches(rows)
@@ -255,7 +256,7 @@ def _table(title, best, rows, tests, published):
         f"{measured['measure']}, {measured['better']} is better" if measured else "all diverged",
         (*HEAD, *(["settings"] if searched else []), *(["published"] if published else [])),
         lines,
-        _importance_note(rows) if searched else "",
+        " ".join(filter(None, [_variance_note(best, tests), _importance_note(rows) if searched else ""])),
     )
 
 
@@ -291,6 +292,13 @@ def _settings_of_best(rows):
         return ""
     best = min(found, key=lambda row: row.metrics["cost"])
     return ", ".join(f"{name} {value}" for name, value in best.settings.items())
+
+
+def _variance_note(best, cells):
+    share = explained([list(values_of(best, cell).values()) for cell in cells])
+    if share is None:
+        return ""
+    return f"Which cell it is explains {share:.0%} of the variance of a run, the seed the rest."
 
 
 def _importance_note(rows):
