@@ -14,6 +14,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("a SavedModel is written with the TensorFlow backend", allow_module_level=True)
 
 from kernel_problems import CELLS  # noqa: E402
+from test_opened import normal, randomize  # noqa: E402
 
 from keras_gates.opened import Opened  # noqa: E402
 from keras_gates.serving.endpoints.step import step  # noqa: E402
@@ -21,16 +22,6 @@ from keras_gates.serving.program import Graph, Program  # noqa: E402
 
 TOKENS = np.array([[1, 2, 3, 4, 5], [0, 0, 8, 0, 3], [2, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
 STEPS = TOKENS.shape[1]
-
-
-def randomize(model):
-    rng = np.random.default_rng(1)
-    model.set_weights([rng.normal(size=w.shape) * 0.5 for w in model.get_weights()])
-    return model
-
-
-def normal(*shape):
-    return np.random.default_rng(2).normal(size=shape).astype("float32")
 
 
 def served(model, folder):
