@@ -16,6 +16,7 @@ from experiments.common.fitting import Keeper
 from experiments.inspect import __main__ as inspect
 from experiments.synthetic import __main__ as synthetic
 from experiments.synthetic import grammars, measures, remembering, timing
+from experiments.synthetic.network import network
 from experiments.synthetic.sequences import TRAIN, Drawn, Sequences
 from experiments.synthetic.tasks import TASKS
 
@@ -335,6 +336,7 @@ BAD_INPUT = {
     "unknown task": (["--task", "addition"], "invalid choice: 'addition'"),
     "too few parameters": (["--parameters", "3"], "--parameters 3 is too few"),
     "a look into what is not kept": (["--trace", "--no-model"], "which --no-model does not keep"),
+    "nothing to make hard": (["--cell", "indrnn", "--hard"], "--hard: the cell indrnn takes neither"),
     "no file of a cell": (["--cell", "none.py:MyCell"], "there is no file none.py"),
 }
 
@@ -345,6 +347,20 @@ def test_bad_input_ends_in_one_sentence(arguments, sentence, tmp_path, capsys, m
     assert synthetic.main(arguments) == 2
     said = capsys.readouterr().err
     assert sentence in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"), {"lstm": ("tanh", "sigmoid"), "min-gru": ("linear", "sigmoid")}.items()
+)
+def test_hard_replaces_each_sigmoid_and_tanh_of_a_cell(cell, names):
+    cells = []
+    for given in ([], ["--hard"]):
+        options = synthetic.train_parser().parse_args(["--cell", cell, *TINY, *given])
+        model = network(TASKS["anbn"], options)
+        cells.append(model.get_layer(f"{cell.replace('-', '_')}_1").cell)
+    for name, one, hard in zip(("activation", "recurrent_activation"), names, names, strict=True):
+        assert getattr(cells[0], name) is keras.activations.get(one)
+        assert getattr(cells[1], name) is keras.activations.get(one if one == "linear" else f"hard_{hard}")
 
 
 # -- a cell of one's own, and a budget

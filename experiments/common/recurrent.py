@@ -1,5 +1,7 @@
 """The recurrent part that the models of all tasks share."""
 
+import inspect
+
 import keras
 
 import keras_gates
@@ -8,6 +10,7 @@ from experiments.common.errors import InputError
 from experiments.common.options import whole
 
 POOLINGS = ("mean", "max", "attention", "last")
+HARD = {"sigmoid": "hard_sigmoid", "tanh": "hard_tanh"}
 
 
 def recurrent_pool(sequence, options):
@@ -39,7 +42,7 @@ def recurrent_stack(sequence, options, return_sequences=True, residual=False):
     for level in range(1, options.layers + 1):
         last = level == options.layers
         name = f"{plain_name(options.cell)}_{level}"
-        cell = cell_class(options.units, **_biases(options))
+        cell = cell_class(options.units, **_biases(options), **_hard(cell_class, options))
         if weight_dropout and not cell.recurrent_gates:
             raise InputError(
                 f"--weight-dropout: the cell {options.cell} has no recurrent matrix to drop from."
@@ -61,6 +64,21 @@ def _biases(options):
     """The argument of a cell by which its units remember for as long as `options.remember` says."""
     longest = getattr(options, "remember", None)
     return {"bias_initializer": keras_gates.Chrono(longest, options.seed)} if longest else {}
+
+
+def _hard(cell_class, options):
+    """The arguments of a cell by which `options.hard` replaces each sigmoid and tanh by its hard form."""
+    if not getattr(options, "hard", False):
+        return {}
+    defaults = {name: each.default for name, each in inspect.signature(cell_class).parameters.items()}
+    chosen = {
+        name: HARD[function]
+        for name, function in defaults.items()
+        if isinstance(function, str) and function in HARD
+    }
+    if not chosen:
+        raise InputError(f"--hard: the cell {options.cell} takes neither a sigmoid nor a tanh as argument.")
+    return chosen
 
 
 def add_remember(group):

@@ -1,5 +1,6 @@
 """Small worlds that need memory: `python -m experiments.synthetic --task adding|copy|… [options]`."""
 
+import argparse
 import sys
 
 from experiments.common import training
@@ -48,6 +49,13 @@ def train_parser():
     )
     task.add_argument("--batches", type=whole(1), default=100, help="batches of an epoch")
     add_remember(task)
+    task.add_argument(
+        "--hard",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="units with hard_sigmoid and hard_tanh for sigmoid and tanh: they reach their bounds, so that a "
+        "gate can be wholly open and a unit can count without an error that grows",
+    )
     parser.set_defaults(
         units=32, dropout=0.0, epochs=20, patience=10, batch_size=32, learning_rate=1e-2, decay=True
     )
