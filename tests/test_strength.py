@@ -29,6 +29,7 @@ from experiments.sentiment import __main__ as sentiment
 from experiments.sentiment import problem as of_sentiment
 from experiments.tagging import __main__ as tagging
 from experiments.tagging import problem as of_tagging
+from experiments.tagging.network import with_auxiliary
 
 # -- averaged weights
 
@@ -565,3 +566,74 @@ def test_a_tagger_with_all_of_it_trains_tags_and_says_what_it_started_from(chunk
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line] == [
         *(["the", "B-NP"], ["dog", "I-NP"], ["sat", "B-VP"]),
     ]
+
+
+# -- tags of another column beside those asked for
+
+
+@pytest.fixture(scope="module")
+def parsed(chunks, tmp_path_factory):
+    """The folder of `chunks`, with parts of speech in a column between words and tags."""
+    folder = tmp_path_factory.mktemp("parsed")
+    speech = {"B-NP": "DT", "I-NP": "NN", "B-VP": "VB"}
+    for path in chunks.iterdir():
+        pairs = [line.split() for line in path.read_text().split("\n")]
+        rows = [f"{pair[0]} {speech[pair[1]]} {pair[1]}" if pair else "" for pair in pairs]
+        (folder / path.name).write_text("\n".join(rows))
+    return folder
+
+
+def test_the_loss_of_a_tagger_has_half_the_cross_entropy_of_its_auxiliary_tags():
+    keras.utils.set_random_seed(7)
+    words = keras.Input((None,), dtype="int32", name="words")
+    features = keras.layers.Embedding(4, 3, mask_zero=True)(words)
+    network = keras.Model(words, keras.layers.Dense(2, name="logits")(features))
+    both = with_auxiliary(network, tags=3)
+    both.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    ids, tags, others = (
+        np.array([[1, 2, 3], [3, 0, 0]]),
+        np.array([[0, 1, 1], [1, 0, 0]]),
+        [[0, 2, 1], [1] * 3],
+    )
+
+    def cross_entropy(name, targets):
+        logits = keras.Model(words, both.get_layer(name).output)(ids).numpy().astype("float64")
+        logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        return -np.take_along_axis(logs, np.array(targets)[..., None], -1)[..., 0][ids > 0].mean()
+
+    expected = cross_entropy("logits", tags) + 0.5 * cross_entropy("auxiliary_logits", others)
+    assert both.evaluate([ids, np.array(others)], tags, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_tagger_learns_a_second_column_and_is_saved_without_it(parsed, tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = [
+        *("--dataset", parsed, "--out", out, "--auxiliary", 2, "--adversarial", 0.5, "--average", 0.5),
+        *("--units", 8, "--batch-size", 2, "--epochs", 8, "--patience", 8, "--learning-rate", 0.05),
+        *("--dropout", 0, "--word-dropout", 0, "--no-decay", "--no-characters"),
+    ]
+    assert tagging.main(list(map(str, arguments))) == 0
+    assert capsys.readouterr().err == ""
+    assert json.loads((out / "metrics.json").read_text())["test_span_f1"] == 1
+    saved = keras.saving.load_model(out / "model.keras")
+    assert [each.name for each in saved.inputs] == ["words"]
+    assert not any("auxiliary" in each.name for each in saved.layers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--auxiliary", "3"), "--auxiliary 3 is the column of the tags; expected another."),
+        (("--auxiliary", "4"), "expected a word and its tag in columns"),
+        (
+            ("--auxiliary", "2", "--dataset", "python"),
+            "--dataset python has no columns; leave out --auxiliary.",
+        ),
+    ],
+)
+def test_an_auxiliary_column_that_cannot_be_is_refused(parsed, tmp_path, capsys, arguments, sentence):
+    limit = () if "python" not in arguments else ("--limit", "1")
+    options = ["--dataset", str(parsed), "--out", str(tmp_path / "run"), *arguments, *limit]
+    assert tagging.main(options) == 2
+    assert sentence in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

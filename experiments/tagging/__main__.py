@@ -102,6 +102,12 @@ def train_parser(reads):
         "folder the last column",
     )
     task.add_argument(
+        "--auxiliary",
+        metavar="COLUMN",
+        help="learn the tags of this column, such as parts of speech, beside those of --column from the same "
+        "recurrent states; they are needed in training alone",
+    )
+    task.add_argument(
         "--residual",
         action=argparse.BooleanOptionalAction,
         default=False,

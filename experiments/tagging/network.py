@@ -9,6 +9,7 @@ from experiments.common import strength
 from keras_gates.layers.text import LowerCase, TagNames, UniqueStrings, WordShape
 
 SHAPE_EMBEDDING = 16
+AUXILIARY_WEIGHT = 0.5  # of the loss of tags that are learned beside the others
 PADDING = ""  # no word and no character is the empty string
 
 
@@ -50,6 +51,51 @@ def word_network(vocabulary, alphabet, tags, options, shapes=None):
 def with_crf(network):
     """The network from strings to the chain of a CRF, (batch, time, tags, tags), instead of to logits."""
     return keras.Model(network.input, keras_gates.CRF(name="crf")(network.output), name=network.name)
+
+
+def with_auxiliary(network, tags):
+    """The network that is trained when it learns other tags of the same words beside its own.
+
+    Its inputs are the strings and the numbers of the other tags, (batch, time). Its output is that of the
+    network. The cross-entropy of the other tags, which a dense layer of their own finds from the same
+    recurrent states, is added to the loss (Caruana 1997, Multitask learning).
+
+    tags: how many other tags there are.
+    """
+    features = network.get_layer("logits").input
+    logits = keras.layers.Dense(tags, name="auxiliary_logits")(features)
+    targets = keras.Input((None,), dtype="int32", name="auxiliary")
+    output = AddCrossEntropy(AUXILIARY_WEIGHT, name="add_auxiliary")([network.output, logits, targets])
+    return keras.Model([network.input, targets], output, name=network.name)
+
+
+class AddCrossEntropy(keras.layers.Layer):
+    """Adds the mean cross-entropy of logits to the loss, and passes another output on as it is.
+
+    Args:
+        weight: of the cross-entropy in the loss.
+
+    Call arguments:
+        inputs: the other output; logits (batch, time, labels), whose mask tells which steps count; and the
+            targets (batch, time), whole numbers.
+    """
+
+    def __init__(self, weight, **kwargs):
+        super().__init__(**kwargs)
+        self.weight = weight
+
+    def call(self, inputs, mask=None):
+        output, logits, targets = inputs
+        losses = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+        counted = ops.cast(mask[1], losses.dtype)
+        self.add_loss(self.weight * ops.sum(losses * counted) / ops.maximum(ops.sum(counted), 1))
+        return output
+
+    def compute_mask(self, inputs, mask=None):
+        return mask[0]
+
+    def compute_output_shape(self, shapes):
+        return shapes[0]
 
 
 def answers(network, spans=None):

@@ -44,20 +44,24 @@ class TagBatches(Batches):
 
     epochs_per_pass: the number of epochs in which `endless` goes through all sequences once, so that a large
         corpus is validated, and a checkpoint kept, before it has been read to its end.
+    auxiliary: other tags of the same sequences, one array for each, that `with_auxiliary` takes beside the
+        strings; None without them.
     """
 
-    def __init__(self, sequences, batch_size, seed=0, epochs_per_pass=1):
+    def __init__(self, sequences, batch_size, seed=0, epochs_per_pass=1, auxiliary=None):
         is_text = isinstance(sequences[0].elements, str)
 
         def collate(indices):
             elements = [sequences[at].elements for at in indices]
             strings = np.array(elements, object) if is_text else pad(elements, PADDING, object)
-            return strings, pad([sequences[at].tags for at in indices])
+            tags = pad([sequences[at].tags for at in indices])
+            if auxiliary is None:
+                return strings, tags
+            return (strings, pad([auxiliary[at] for at in indices])), tags
 
-        signature = (
-            tf.TensorSpec((None,) if is_text else (None, None), tf.string),
-            tf.TensorSpec((None, None), tf.int32),
-        )
+        strings = tf.TensorSpec((None,) if is_text else (None, None), tf.string)
+        tags = tf.TensorSpec((None, None), tf.int32)
+        signature = (strings if auxiliary is None else (strings, tags), tags)
         super().__init__([len(tags) for _, tags in sequences], collate, signature, batch_size, seed)
         self.epochs_per_pass = min(epochs_per_pass, super().__len__())
 

@@ -1,5 +1,6 @@
 """The task made ready for training: a corpus as batches of strings, and the network that reads them."""
 
+import argparse
 import collections
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 
 import keras_gates
 from experiments.common import starting, strength, training
+from experiments.common.errors import InputError
 from experiments.tagging import data
 from experiments.tagging.measures import are_spans, are_well_formed, measure, span_f1
 from experiments.tagging.network import (
@@ -14,6 +16,7 @@ from experiments.tagging.network import (
     serving,
     text_network,
     vectors_of,
+    with_auxiliary,
     with_crf,
     word_network,
 )
@@ -38,22 +41,28 @@ def prepare(options, given):
     start = starting.start_of(options, given, reads)
     network, parts = (_read_text if is_python else _read_words)(corpus, options, start)
     train, validation, test = parts
+    auxiliary = _auxiliary(options, corpus)
     mark_spans = are_spans(corpus.names)
     spans = corpus.names if mark_spans and are_well_formed(train, corpus.names) else None
     if crf := mark_spans if options.crf is None else options.crf:
         network = with_crf(network)
     asked = keras.Model(network.input, answers(network, spans))  # has the weights of the network
     epochs_per_pass = EPOCHS_PER_PASS if is_python else 1
-    batches = TagBatches(train, options.batch_size, options.seed, epochs_per_pass)
+    trained = with_auxiliary(network, len(auxiliary.names)) if auxiliary else network
+    batches = TagBatches(
+        train, options.batch_size, options.seed, epochs_per_pass, auxiliary and _tags(auxiliary.train)
+    )
     return training.Problem(
         train=batches,
-        validation=TagBatches(validation, EVALUATION_BATCH),
-        model=strength.regularised(network, vectors_of(network), batches, options),
+        validation=TagBatches(
+            validation, EVALUATION_BATCH, auxiliary=auxiliary and _tags(auxiliary.validation)
+        ),
+        model=strength.regularised(trained, vectors_of(network), batches, options),
         optimizer=start.optimizer(len(batches)),
         loss=strength.cross_entropy(options, keras_gates.CRFLoss() if crf else None),
         metrics=(keras_gates.CRFAccuracy(),) if crf else None,
         score=(lambda _: span_f1(asked, validation, corpus.names)) if mark_spans else None,
-        serving=lambda model: serving(strength.plain(model), corpus.names, spans),
+        serving=lambda _: serving(strength.plain(network), corpus.names, spans),
         test=lambda _: measure(asked, test, corpus),
         labels=corpus.names,
         facts={
@@ -100,6 +109,24 @@ def _read_words(corpus, options, start):
     network = word_network(vocabulary, alphabet, len(corpus.names), options, shapes)
     start.fill(network, "form_vectors", vocabulary)
     return network, (corpus.train, corpus.validation, corpus.test)
+
+
+def _auxiliary(options, corpus):
+    """The same corpus with the tags of the column --auxiliary; None without that option."""
+    if options.auxiliary is None:
+        return None
+    if data.is_python(options.dataset):
+        raise InputError("--dataset python has no columns; leave out --auxiliary.")
+    if options.devices > 1:
+        raise InputError("--auxiliary trains on one device; leave out --devices.")
+    found = data.read(argparse.Namespace(**{**vars(options), "column": options.auxiliary}))
+    if found.fingerprint() == corpus.fingerprint():
+        raise InputError(f"--auxiliary {options.auxiliary} is the column of the tags; expected another.")
+    return found
+
+
+def _tags(sequences):
+    return [tags for _, tags in sequences]
 
 
 def _strings(layer, words):
