@@ -2,6 +2,7 @@
 
 import csv
 import html.parser
+import itertools
 import json
 import os
 import random
@@ -29,6 +30,7 @@ from experiments.tagging import __main__ as tagging
 from experiments.tagging import answers, measures, pieces
 from experiments.tagging.data import conll, library, treebanks
 from experiments.tagging.data.tagged import Tagged, corpus_of
+from experiments.tagging.ensemble import Ensemble, evaluate
 from experiments.tagging.network import text_network as network_of_text
 from experiments.tagging.network import word_network
 from keras_gates.layers.text import WordShape
@@ -787,3 +789,46 @@ def test_tags_of_one_kind_of_span_share_a_colour():
     colours = highlight.colours_of([tokens])
     assert colours["B-PER"] == colours["I-PER"] != colours["B-LOC"]
     assert colours["O"] is None
+
+
+# -- several runs together, and their measures
+
+
+@pytest.mark.parametrize("name", ["run", "crf_run", "python_run"])
+def test_evaluate_repeats_the_measures_of_a_run(name, request, capsys):
+    path = request.getfixturevalue(name)
+    kept = json.loads((path / "metrics.json").read_text())
+    found = evaluate([path])
+    for measure, value in found.items():
+        if not isinstance(value, dict):
+            assert value == pytest.approx(kept[measure], rel=1e-5), measure
+    assert tagging.main(["evaluate", str(path)]) == 0
+    assert f"test accuracy      {kept['test_accuracy']:.4f}" in capsys.readouterr().out
+
+
+def test_several_runs_answer_by_the_mean_of_their_probabilities(crf_run, capsys):
+    labels = ["B-PER", "I-PER", "O"]
+    words = np.array([["a", "b", "c"], ["d", "", ""]], object)
+    drawn = np.random.default_rng(0).dirichlet([1, 1, 1], size=(2, 2, 3)).astype("float32")
+    drawn[:, 0, 0] = [0.1, 0.6, 0.3]  # the best alone would be I-PER, which cannot begin a span
+    tags = tf.constant([[b"O", b"O", b"O"], [b"O", b"", b""]])
+    models = [lambda _, p=p: {"tags": tags, "probabilities": tf.constant(p)} for p in drawn]
+    answer = Ensemble(models, labels)(words)
+    mean = drawn.mean(axis=0)
+    np.testing.assert_allclose(answer["probabilities"], mean, rtol=1e-6)
+    for row, length, found in zip(mean, (3, 1), answer["tags"].numpy().tolist(), strict=True):
+        allowed = [
+            way
+            for way in itertools.product(range(3), repeat=length)
+            if way[0] != 1 and not any(one == 2 and other == 1 for one, other in itertools.pairwise(way))
+        ]
+        best = max(allowed, key=lambda way: np.prod([row[at, tag] for at, tag in enumerate(way)]))
+        assert found == [labels[tag].encode() for tag in best] + [b""] * (3 - length)
+    assert predict(capsys, crf_run, crf_run, "Ada saw Rome", "--format", "conll").startswith("Ada\t")
+
+
+def test_runs_with_other_labels_or_data_do_not_answer_together(run, python_run, crf_run, capsys):
+    for other, sentence in ((python_run, "must read the same"), (crf_run, "was not trained on")):
+        assert tagging.main(["evaluate", str(run), str(other)]) == 2
+        said = capsys.readouterr().err
+        assert sentence in said and len(said.splitlines()) == 1

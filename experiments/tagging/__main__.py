@@ -1,17 +1,19 @@
-"""A tag for every element of a sequence, many-to-many: `python -m experiments.tagging [train|predict] …`."""
+"""A tag for every element of a sequence: `python -m experiments.tagging [train|predict|evaluate] …`."""
 
 import argparse
+import itertools
 import sys
 
-from experiments.common import highlight, starting, strength, training
+from experiments.common import highlight, results, starting, strength, training
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, looked_up, share, training_parser, whole
-from experiments.common.run_folder import check_labels, load_run
+from experiments.common.run_folder import is_run
 from experiments.common.texts import text_of
 from experiments.inspect.look import look
 from experiments.tagging import TASK
 from experiments.tagging.answers import runs, sentences_of, tagged
 from experiments.tagging.data import conll, is_python
+from experiments.tagging.ensemble import ensemble, evaluate
 from experiments.tagging.problem import EPOCHS_PER_PASS, prepare
 from experiments.tagging.reading import reads_characters
 
@@ -42,13 +44,13 @@ def train(parser, options):
 
 def predict(parser, options):
     """Tag the text of the command line, of a file or of the standard input."""
-    config, model = load_run(TASK, options.run)
-    text, name = text_of(options.text)
+    more = list(itertools.takewhile(is_run, options.text))
+    (config, *_), model = ensemble([options.run, *more])
+    text, name = text_of(options.text[len(more) :])
     if not text.strip():
         raise InputError(f"{name} is empty.")
     code = reads_characters(config)
     labels = config["labels"]
-    check_labels(config, model.signature("serving_default").structured_outputs["probabilities"].shape[-1])
     if not code and name.lower().endswith(".conllu"):
         # a treebank is tagged as what it is: its own words, and by default the file with the tags in place
         sentences = tagged(model, labels, [words for words, _ in conll.read_file(name, notes=sys.stderr)])
@@ -160,14 +162,18 @@ def train_parser(reads):
 
 
 def predict_parser():
-    parser = Parser(prog=f"python -m experiments.{TASK} predict", description="Tag raw text.")
+    parser = Parser(
+        prog=f"python -m experiments.{TASK} predict",
+        description="Tag raw text. Several runs answer together, by the mean of their probabilities.",
+    )
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
     parser.add_argument(
         "text",
         nargs="*",
-        metavar="TEXT",
-        help="a file, or sentences; without any, sentences are read from standard input, one per line; the "
-        "words of a .conllu file are tagged as they stand, raw text is split into words and punctuation",
+        metavar="RUN|TEXT",
+        help="first any further runs; then a file, or sentences; without any, sentences are read from "
+        "standard input, one per line; the words of a .conllu file are tagged as they stand, raw text is "
+        "split into words and punctuation",
     )
     parser.add_argument(
         "--format",
@@ -175,6 +181,16 @@ def predict_parser():
         help="by default terminal (in colours) if the output is a terminal, else conll; for a .conllu file, "
         "that file with its tags replaced",
     )
+    return parser
+
+
+def evaluate_parser():
+    parser = Parser(
+        prog=f"python -m experiments.{TASK} evaluate",
+        description="Print the measures of a finished run on its test part; of several, which answer "
+        "together, by the mean of their probabilities.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished run")
     return parser
 
 
@@ -190,6 +206,10 @@ def main(arguments=None):
     commands = {
         "train": (train_parser(reads_of(arguments)), train),
         "predict": (predict_parser(), predict),
+        "evaluate": (
+            evaluate_parser(),
+            lambda _, options: print(results.summary(evaluate(options.runs))),
+        ),
     }
     return command_line(commands, arguments)
 

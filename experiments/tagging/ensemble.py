@@ -1,0 +1,92 @@
+"""Runs that answer together, by the mean of their probabilities, and how well they tag."""
+
+import argparse
+
+import numpy as np
+import tensorflow as tf
+
+import keras_gates
+from experiments.common.errors import InputError
+from experiments.common.run_folder import check_labels, load_run
+from experiments.tagging import TASK, data
+from experiments.tagging.measures import are_spans, measure
+from experiments.tagging.network import PADDING
+from experiments.tagging.pieces import pieces
+from experiments.tagging.reading import reads_characters
+from keras_gates.layers.crf import IMPOSSIBLE
+
+TINY = 1e-30  # so that the logarithm of no probability is `IMPOSSIBLE`
+
+
+def ensemble(paths):
+    """The configs of the runs, and a function like the model of one of them that answers for all.
+
+    Raises `InputError` where the runs read or say different things.
+    """
+    configs, models = zip(*(load_run(TASK, path) for path in paths), strict=True)
+    first = configs[0]
+    for path, config, model in zip(paths, configs, models, strict=True):
+        if (config["labels"], reads_characters(config)) != (first["labels"], reads_characters(first)):
+            raise InputError(
+                f"Runs that answer together must read the same and have the same labels: {path} differs from "
+                f"{paths[0]}."
+            )
+        check_labels(config, model.signature("serving_default").structured_outputs["probabilities"].shape[-1])
+    return configs, models[0] if len(models) == 1 else Ensemble(models, first["labels"])
+
+
+class Ensemble:
+    """Several models as one: `{"tags": names, "probabilities": their mean}` for a batch of strings.
+
+    The tags are the most probable ones; where all mark spans, the most probable that are well-formed, by
+    the product of the probabilities of each.
+    """
+
+    def __init__(self, models, labels):
+        self.models, self.labels = models, np.array([label.encode() for label in labels], object)
+        self.decoder = keras_gates.CRFDecoder(labels) if are_spans(labels) else None
+
+    def __call__(self, strings):
+        answers = [model(strings) for model in self.models]
+        mean = np.mean([answer["probabilities"].numpy() for answer in answers], axis=0)
+        is_padding = answers[0]["tags"].numpy() == PADDING.encode()
+        best = mean.argmax(-1) if self.decoder is None else self._well_formed(mean, is_padding)
+        return {
+            "tags": tf.constant(np.where(is_padding, PADDING.encode(), self.labels[best])),
+            "probabilities": tf.constant(mean),
+        }
+
+    def _well_formed(self, probabilities, is_padding):
+        """The best tags by position, from a chain in which a step does not depend on the one before."""
+        step = np.log(np.maximum(probabilities, TINY))[:, :, None]
+        unchanged = np.where(np.eye(len(self.labels), dtype=bool), 0, IMPOSSIBLE)
+        chain = np.where(is_padding[..., None, None], unchanged, step)
+        return self.decoder(chain.astype("float32")).numpy()
+
+
+class _Asked:
+    """A model of raw strings as `measure` asks one: for the positions of the tags."""
+
+    def __init__(self, model, labels):
+        self.model, self.positions = model, {label.encode(): at for at, label in enumerate(labels)}
+
+    def predict_on_batch(self, strings):
+        answer = self.model(strings)
+        tags = [[self.positions.get(tag, 0) for tag in row] for row in answer["tags"].numpy().tolist()]
+        return np.array(tags), answer["probabilities"].numpy()
+
+
+def evaluate(paths):
+    """The measures of runs that answer together, on the test part with which they were trained.
+
+    Raises `InputError` where they were trained on different data, or the data have changed.
+    """
+    configs, model = ensemble(paths)
+    corpus = data.read(argparse.Namespace(**configs[0]["options"]))
+    for path, config in zip(paths, configs, strict=True):
+        if config["data"] != corpus.fingerprint():
+            raise InputError(f"{path} was not trained on {configs[0]['options']['dataset']} as it is now.")
+    test = corpus.test
+    if reads_characters(configs[0]):
+        test = [piece for sequence in test for piece in pieces(sequence)]
+    return measure(_Asked(model, corpus.names), test, corpus)[0]
