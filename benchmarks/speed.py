@@ -38,7 +38,7 @@ TORCH = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
 MORE_CELLS = [
     "NIG", "NFG", "NOG", "NIAF", "NOAF", "minimal-gated", "janet", "min-gru", "min-lstm",
     "peephole-only", "indrnn", "slstm", "layer-norm-lstm", "layer-norm-gru", "layer-norm-simple",
-    "clockwork", "FGR",
+    "clockwork", "FGR", "depth-gated",
 ]  # fmt: skip
 LEAST_REST = 0.05  # seconds; OpenBLAS' threads take half of that
 KERNELS, PLAIN, KERAS, JIT = "kernels", "plain", "Keras", "Keras, jit"
@@ -144,7 +144,7 @@ def operations(cell, shape, way):
     batch, steps, features, units = shape
     own = keras_gates.cell_classes()[cell](units)
     own.build((None, features))
-    matrices = [w for w in own.trainable_weights if len(w.shape) == 2 and w is not own.bias]
+    matrices = [w for w in own.trainable_weights if len(w.shape) == 2 and w.name != "bias"]
     forward = 2 * batch * steps * sum(math.prod(matrix.shape) for matrix in matrices)
     return forward * (1 if way == "forward" else 3)
 

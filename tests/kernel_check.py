@@ -39,6 +39,7 @@ SOME = [
     "gru before",
     "slstm",
     "clockwork",
+    "depth-gated",
 ]
 
 

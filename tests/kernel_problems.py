@@ -53,6 +53,10 @@ CELLS = {
     "full peepholes previous": lambda units, **a: keras_gates.ODYSSEY["NIAF"](
         units, peephole="full", peepholes=("f", "o"), output_peephole="previous", **a
     ),
+    "depth-gated": keras_gates.DepthGatedLSTMCell,
+    "depth-gated linear": lambda units, **a: keras_gates.DepthGatedLSTMCell(
+        units, depth=3, activation="linear", **a
+    ),
 }
 MASKS = ("none", "right", "left", "holes", "rows")
 

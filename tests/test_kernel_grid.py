@@ -23,7 +23,7 @@ import keras_gates  # noqa: E402
 FULL = bool(os.environ.get("KERAS_GATES_FULL_GRID"))
 BOUND = 2e-5  # of the largest value; a smaller error is right in any case
 # how the names begin of cells whose plain path takes long
-SLOW = ("layer-norm", "clockwork", "FGR", "full peepholes")
+SLOW = ("layer-norm", "clockwork", "FGR", "full peepholes", "depth-gated")
 NEIGHBOURS = 64 if FULL else 0  # problems that differ in the last bit, where a single one was not fair
 
 

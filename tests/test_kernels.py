@@ -88,8 +88,12 @@ def test_options_of_the_layer(name, mask, return_sequences, zero_output_for_mask
 
 @needs_kernels
 @pytest.mark.parametrize(
-    "name", ["lstm", "gru", "gru before", "minimal gated", "peephole-only", "slstm", "layer-norm-lstm", "FGR"]
-)
+    "name",
+    [
+        "lstm", "gru", "gru before", "minimal gated", "peephole-only", "slstm", "layer-norm-lstm", "FGR",
+        "depth-gated",
+    ],
+)  # fmt: skip
 def test_dropout_masks_are_those_of_the_plain_path(name):
     """With the same seeds, both paths drop the same inputs and units."""
     made = []
@@ -170,6 +174,7 @@ def test_other_cells_take_the_plain_path(cell):
         "indrnn",
         "slstm",
         "layer-norm-lstm",
+        "depth-gated",
     ],
 )
 def test_not_a_number_stays_in_its_row(name):
@@ -415,8 +420,9 @@ def residual(inside, project=False, times=1):
         (residual(keras_gates.GRUCell), True, {}),
         (residual(keras_gates.PeepholeLSTMCell, project=True), False, {"return_sequences": False}),
         (residual(keras_gates.LSTMCell, times=2), True, {"zero_output_for_mask": True}),
+        (residual(keras_gates.DepthGatedLSTMCell, project=True), True, {"return_sequences": False}),
     ],
-    ids=["gru", "projected", "twice"],
+    ids=["gru", "projected", "twice", "depth-gated"],
 )
 def test_residual_cells_go_the_same_way(make, backwards, options, mask, calls):
     units, features = (6, 4) if not options.get("return_sequences", True) else (5, 5)
@@ -460,6 +466,14 @@ def test_zoneout_in_inference_goes_the_same_way(make, calls):
     found = [answers(layer, *question, when, training=False) for when in ("always", "never")]
     assert_equal(*found)
     assert calls == [False]
+
+
+@needs_kernels
+def test_zoneout_around_a_stack_takes_the_plain_path(calls):
+    """A level reads what the level below it gives before zoneout, which goes around the whole stack."""
+    layer, question = random_layer(zoned_out(keras_gates.DepthGatedLSTMCell), (3, 4, 5, 6, "none", False))
+    answers(layer, *question, "always", training=False)
+    assert not calls
 
 
 @needs_kernels
@@ -814,6 +828,10 @@ def test_inputs_are_checked():
             forward(**{**arguments, name: value})
     with pytest.raises(tf.errors.InvalidArgumentError, match="vector_names"):
         forward(**{**arguments, "vector_names": "g", "vectors": tf.zeros((1, 5))})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="one feature beside the memory below"):
+        forward(**{**arguments, "cell": "upper_level", "x": tf.zeros((2, 3, 5))})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`shows_memory` must"):
+        forward(**{**arguments, "cell": "simple", "shows_memory": True})
 
 
 def second_derivatives(layer, x, states, mask, cotangents, when, traced):

@@ -24,7 +24,7 @@ PROBLEM = (33, 9, 31, 40, "holes", False)
 # One of each kind of state, weight and product; the self-test of a fresh build tries every kernel.
 SOME = [
     "simple", "indrnn tanh", "peephole previous", "gru", "gru before", "slstm", "layer-norm-lstm",
-    "clockwork", "full peepholes",
+    "clockwork", "full peepholes", "depth-gated",
 ]  # fmt: skip
 
 

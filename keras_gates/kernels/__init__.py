@@ -20,7 +20,7 @@ from typing import Literal
 import keras
 
 from keras_gates.kernels import wrapped
-from keras_gates.kernels.cells import describe
+from keras_gates.kernels.cells import describe, levels_of
 
 _CHOICES = ("everywhere", "always", "training", "never")
 
@@ -95,8 +95,8 @@ def fused_loop(layer, sequences, initial_state, mask, training):
     if _when == "never" or (_when == "training" and not training):
         return None
     cell = wrapped.cell_inside(layer.cell)
-    description = describe(cell)
-    if description is None or not _serves(layer, cell, sequences, initial_state, mask):
+    descriptions = [describe(level) for level in levels_of(cell)]
+    if None in descriptions or not _serves(layer, cell, sequences, initial_state, mask):
         return None
     from keras_gates.kernels import operation, placement
 
@@ -104,7 +104,7 @@ def fused_loop(layer, sequences, initial_state, mask, training):
     if not placement.allows_kernels(layer, sequences, mask, stays_here) or not operation.available():
         return None
     keep = wrapped.kept(layer.cell, sequences, training)
-    results = operation.run(description, layer, cell, keep, sequences, initial_state, mask, training)
+    results = operation.run(descriptions, layer, cell, keep, sequences, initial_state, mask, training)
     return wrapped.add_inputs(results, layer, sequences, mask, operation.masked_steps_show_states())
 
 
@@ -117,7 +117,7 @@ def _serves(layer, cell, sequences, initial_state, mask):
         return False
     if {layer.compute_dtype, *map(_dtype, tensors)} != {cell.compute_dtype}:
         return False
-    if sequences.shape[-1] != cell.kernel.shape[0]:
+    if sequences.shape[-1] != levels_of(cell)[0].kernel.shape[0]:
         return False  # the plain path says so in a sentence
     cell.check_states(initial_state)
     return _same_size([*tensors, *masks], axis=0) and _same_size([sequences, *masks], axis=1)

@@ -7,6 +7,7 @@ from functools import partial
 import keras
 
 from keras_gates.cells.clockwork import ClockworkCell
+from keras_gates.cells.depth_gated import DepthGatedLSTMCell, UpperLevel
 from keras_gates.cells.gru import GRUCell, MinimalGatedCell
 from keras_gates.cells.indrnn import IndRNNCell
 from keras_gates.cells.janet import JANETCell
@@ -32,6 +33,7 @@ DEFAULTS = {
     "update_writes": False,
     "output_previous": False,
     "constant": 0.0,
+    "shows_memory": False,
 }
 _DTYPES = ("float32", "float32"), ("bfloat16", "float32")  # of computing and of variables
 _ACTIVATIONS = {
@@ -56,6 +58,10 @@ def _independent(cell):
 
 def _lstm(cell):
     return {"cell": "lstm", "output_activation": _activation(cell.activation)}
+
+
+def _upper_level(cell):
+    return {**_lstm(cell), "cell": "upper_level", "vector_names": "ql"}
 
 
 def _with_peepholes(name, **departures):
@@ -153,6 +159,7 @@ _DESCRIBED: dict[type[keras.Layer], Callable] = {
     LayerNormLSTMCell: _layer_norm_lstm,
     ClockworkCell: _clockwork,
     FullGateRecurrenceLSTMCell: _full_gate_recurrence,
+    UpperLevel: _upper_level,
 }
 
 # Cells for the self-test of new kernels: each class, and options until every kernel has its turn.
@@ -174,6 +181,25 @@ EXAMPLES = [
     partial(PeepholeLSTMCell, peephole="full", output_peephole="previous"),
     partial(SLSTMCell, forget="exponential"),
 ]
+
+
+def levels_of(cell):
+    """The cells that the kernels run over the whole sequence, one after the other.
+
+    They are the levels of a stack, from the bottom up; else the cell itself. A level above the first gets h
+    and the memory of the level below it as its inputs, side by side.
+    """
+    return cell.levels if type(cell) is DepthGatedLSTMCell else [cell]
+
+
+def reads_below(cell):
+    """Whether a cell is a level above the first: the memory below it is among its states, but not its own."""
+    return type(cell) is UpperLevel
+
+
+def memories_of(cell):
+    """How many states a cell carries from step to step besides h."""
+    return len(cell.states) - 1 - reads_below(cell)
 
 
 def describe(cell):

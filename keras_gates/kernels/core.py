@@ -11,7 +11,7 @@ import numpy as np
 from keras_gates.kernels import build
 from keras_gates.kernels.signature import BACKWARD_INPUTS, DIFFERENTIATED, INPUTS
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 
 _ACTIVATIONS = ("tanh", "linear", "relu")
 _ERRORS = {1: ValueError, 2: MemoryError, 3: RuntimeError}
@@ -29,6 +29,7 @@ class _Options(ctypes.Structure):
         ("go_backwards", ctypes.c_int32),
         ("zero_output_for_mask", ctypes.c_int32),
         ("show_initial_state", ctypes.c_int32),
+        ("shows_memory", ctypes.c_int32),
         ("threads", ctypes.c_int32),
         ("bfloat16_products", ctypes.c_int32),
     ]
@@ -80,7 +81,7 @@ class Core:
         """The options of a call, from attributes by name; others are ignored."""
         same = (
             "update_writes", "output_previous", "constant",
-            "go_backwards", "zero_output_for_mask", "show_initial_state", "threads",
+            "go_backwards", "zero_output_for_mask", "show_initial_state", "shows_memory", "threads",
             "bfloat16_products",
         )  # fmt: skip
         return _Options(
@@ -96,7 +97,11 @@ class Core:
         layout = self._layout(self.cells[attributes["cell"]], units)
         on_tape = time if attributes["keep_tape"] else 0
         return {
-            "outputs": (batch, time if attributes["return_sequences"] else on_tape, units),
+            "outputs": (
+                batch,
+                time if attributes["return_sequences"] else on_tape,
+                units * (1 + attributes["shows_memory"]),
+            ),
             "last": (batch, units),
             "h_out": (batch, units),
             "c_out": (batch, layout.memories * units),

@@ -92,7 +92,8 @@ def forward(attributes, inputs, training):
     memories = inputs["c"].shape[1] if inputs["c"].shape.rank == 2 else 0
     result.c_out.set_shape((h.shape[0], memories))
     if attributes["return_sequences"]:
-        result.outputs.set_shape((x.shape[0], x.shape[1], h.shape[1]))
+        width = h.shape[1] * (1 + attributes["shows_memory"])
+        result.outputs.set_shape((x.shape[0], x.shape[1], width))
     return result.outputs, result.last, result.h_out, result.c_out
 
 

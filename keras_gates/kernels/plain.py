@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_gates._arguments import arguments_of
-from keras_gates.kernels.cells import DEFAULTS
+from keras_gates.kernels.cells import DEFAULTS, memories_of, reads_below
 from keras_gates.kernels.weights import weights_in
 
 _CELLS: dict[tuple, tuple] = {}  # from an operation's description of a cell to its class and arguments
@@ -32,8 +32,9 @@ def _key(description):
 def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, recurrent_mask, keep):
     """The results `[outputs, last, h, c]` of the forward pass, from its inputs and attributes.
 
-    As there, `c` holds the states other than h side by side, and what the cell or the layer does not have is
-    of shape `(0,)`; so is `outputs` where the layer does not return them.
+    As there, `x` holds the memory below behind the features, where the cell reads it; `c` holds the states
+    other than h side by side. What the cell or the layer does not have is of shape `(0,)`; so is `outputs`
+    where the layer does not return them.
     """
     cell = _equations(attributes, h.shape[-1], kernel, recurrent_kernel, bias, vectors)
     recur = functools.partial(cell.recur, mask=recurrent_mask if len(recurrent_mask.shape) == 2 else None)
@@ -42,14 +43,15 @@ def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, 
     }
     if len(keep.shape) == 3:
         x = ops.concatenate([x, keep], axis=-1)
-    layer = keras.layers.RNN(_Steps(cell, recur), name="plain", **options)
-    memories = len(cell.states) - 1
-    states = [h, *(ops.split(c, memories, axis=1) if memories else [])]
+    steps = _Steps(cell, recur, attributes["shows_memory"])
+    layer = keras.layers.RNN(steps, name="plain", **options)
+    memories = memories_of(cell)
+    states = steps.joined([h, *(ops.split(c, memories, axis=1) if memories else [])])
     last, outputs, states = layer.inner_loop(x, states, mask if len(mask.shape) == 2 else None)
-    h, *rest = states
+    h, *rest = steps.separate(states)
     return [
         outputs if layer.return_sequences else ops.zeros((0,), h.dtype),
-        last,
+        last[:, : cell.units],
         h,
         ops.concatenate(rest, 1) if memories else h[:, :0],
     ]
@@ -105,18 +107,36 @@ def _equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
 
 
 class _Steps:
-    """The steps of a cell, as `keras.layers.RNN` takes them; zoneout's shares stand beside the inputs."""
+    """The steps of a cell, as `keras.layers.RNN` takes them.
 
-    def __init__(self, cell, recur):
+    Behind the features of the inputs stand the memory below, where the cell reads it, and zoneout's shares.
+    The first state is the output, as Keras assumes for masked steps: h, or with `shows_memory` h and the
+    first memory, side by side.
+    """
+
+    def __init__(self, cell, recur, shows_memory):
         self.cell, self.recur = cell, recur
-        self.state_size = [cell.units] * len(cell.states)
+        self.shown = 1 + shows_memory
+        self.state_size = [cell.units * self.shown, *[cell.units] * (1 + memories_of(cell) - self.shown)]
+
+    def joined(self, states):
+        """The states with those that are shown as one."""
+        return [ops.concatenate(states[: self.shown], axis=-1), *states[self.shown :]]
+
+    def separate(self, states):
+        """The reverse."""
+        shown, *others = states
+        return [*ops.split(shown, self.shown, axis=-1), *others]
 
     def call(self, x, states):
         features = self.cell.kernel.shape[0]
-        new, _ = self.cell.step(self.cell.project(x[:, :features]), tuple(states), self.recur)
-        if x.shape[-1] > features:
-            kept = ops.split(x[:, features:], len(new), axis=-1)
-            new = [k * old + (1 - k) * state for k, old, state in zip(kept, states, new, strict=True)]
-        return new[0], list(new)
+        beside = self.cell.split(x[:, features:]) if x.shape[-1] > features else []
+        read = reads_below(self.cell)
+        below, kept, old = beside[:read], beside[read:], self.separate(states)
+        new, _ = self.cell.step(self.cell.project(x[:, :features]), (*old, *below), self.recur)
+        if kept:
+            new = [k * before + (1 - k) * after for k, before, after in zip(kept, old, new, strict=True)]
+        new = self.joined(new)
+        return new[0], new
 
     __call__ = call

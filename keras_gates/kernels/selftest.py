@@ -11,7 +11,7 @@ from keras_gates.cells.lstm import PeepholeLSTMCell
 from keras_gates.cells.simple import SimpleRNNCell
 from keras_gates.kernels import operation, plain, signature
 from keras_gates.kernels.build import BuildError
-from keras_gates.kernels.cells import DEFAULTS, EXAMPLES, describe
+from keras_gates.kernels.cells import DEFAULTS, EXAMPLES, describe, memories_of, reads_below
 from keras_gates.kernels.weights import weights_of
 
 BATCH, TIME, FEATURES, UNITS = 5, 3, 19, 21
@@ -85,7 +85,9 @@ def _problem(example):
     """A random problem for a cell (attributes, inputs, gradients of the results) and its answers."""
     cell = example(UNITS, dtype="float32")
     cell.build((BATCH, FEATURES))
-    description = describe(cell)
+    has_options = isinstance(example, functools.partial)
+    memories = memories_of(cell)
+    description = {**describe(cell), "shows_memory": has_options and memories > 0}
     plain.remember(cell, description)
     attributes = {
         **description, "keep_tape": True, "return_sequences": True, "go_backwards": False,
@@ -99,11 +101,9 @@ def _problem(example):
     def random(*shape, scale=1.0):
         return rng.normal(0, scale, shape).astype("float32")
 
-    zoned_out = isinstance(example, functools.partial)  # the cells with options
-    memories = len(cell.states) - 1
     state, c = (BATCH, UNITS), (BATCH, memories * UNITS)
     inputs = {
-        "x": random(BATCH, TIME, FEATURES),
+        "x": random(BATCH, TIME, FEATURES + (UNITS if reads_below(cell) else 0)),
         "mask": rng.random((BATCH, TIME)) < 0.8,
         **{
             name: keras.ops.convert_to_numpy(weight) for name, weight in weights_of(cell, description).items()
@@ -111,9 +111,9 @@ def _problem(example):
         "h": np.abs(random(*state)),
         "c": np.abs(random(*c)) if memories else random(0),  # sLSTM divides by one of its memories
         "recurrent_mask": random(0),
-        "keep": rng.choice(SHARES, (BATCH, TIME, UNITS + c[1])) if zoned_out else random(0),
+        "keep": rng.choice(SHARES, (BATCH, TIME, UNITS + c[1])) if has_options else random(0),
     }
-    shapes = (BATCH, TIME, UNITS), state, state, c
+    shapes = (BATCH, TIME, UNITS * (1 + description["shows_memory"])), state, state, c
     d_results = {name: random(*shape) for name, shape in zip(signature.D_OUTPUTS, shapes, strict=True)}
     return attributes, inputs, d_results, _answers(attributes, inputs, d_results)
 

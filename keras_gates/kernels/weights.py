@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_gates.cells.clockwork import ClockworkCell
+from keras_gates.cells.depth_gated import UpperLevel
 from keras_gates.cells.indrnn import IndRNNCell
 from keras_gates.cells.layer_norm import LayerNormGRUCell, LayerNormLSTMCell, LayerNormSimpleRNNCell
 from keras_gates.cells.odyssey import FullGateRecurrenceLSTMCell
@@ -12,6 +13,7 @@ from keras_gates.cells.odyssey import FullGateRecurrenceLSTMCell
 # and how many rows each takes. Peepholes are left out: a cell has some of them or none.
 _ROWS: dict[type[keras.Layer], dict[str, int]] = {
     IndRNNCell: {"recurrent_kernel": 1},
+    UpperLevel: {"depth_own": 1, "depth_below": 1},
     LayerNormSimpleRNNCell: {"gamma": 1},
     LayerNormGRUCell: {"kernel_gamma": 3, "recurrent_gamma": 3},
     LayerNormLSTMCell: {"kernel_gamma": 4, "recurrent_gamma": 4, "state_gamma": 1, "state_beta": 1},

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_gates.cells.wrappers import ResidualCell, ZoneoutCell
+from keras_gates.kernels.cells import levels_of
 
 
 def cell_inside(cell):
@@ -26,8 +27,13 @@ def _taken_off(cell):
 
 
 def _is_zoned_out(cell):
-    """Whether it is a `ZoneoutCell` that the kernels can serve: of states with a value for each unit."""
+    """Whether it is a `ZoneoutCell` that the kernels can serve: of states with a value for each unit.
+
+    In a stack, a level reads what the level below it gives before zoneout; the kernels zone out each level.
+    """
     if type(cell) is not ZoneoutCell or cell.compute_dtype != cell.cell.compute_dtype:
+        return False
+    if len(levels_of(cell.cell)) > 1:
         return False
     return all(
         size == cell.output_size for size, rate in zip(cell.state_size, cell.rates, strict=True) if rate

@@ -47,7 +47,8 @@ struct Problem {
   CellSpec cell;
   gates::Layout layout;
   int batch, time, features, units, threads;
-  bool backwards, zero_output, show_initial, sees[gates::most_vectors], every_output;
+  int columns, shown;  // of x, and of an output
+  bool backwards, zero_output, show_initial, shows_memory, sees[gates::most_vectors], every_output;
   std::vector<char> mask;
   Doubles arguments[ARGUMENTS], dropped, kept;
   Doubles at_outputs, at_last, at_h, at_c;  // the loss: a weighted sum of all results
@@ -84,6 +85,7 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
   const auto state_of = [&](int u) {
     in_double::gates::State state{};
     state.h = h[u];
+    if (Cell::reads_below) state.below = x[p.features + u];
     for (int k = 0; k < Cell::memories; k++) state.memory(k) = memories[k * units + u];
     return state;
   };
@@ -150,32 +152,36 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
 template <class Cell>
 Answer expected_of(const Cell& cell, const Problem& p, const Doubles* w) {
   const int units = p.units, in_memory = Cell::memories * units;
-  Answer a{Doubles(size_t(p.batch) * p.time * units), {}, {}, {}};
+  Answer a{Doubles(size_t(p.batch) * p.time * p.shown), {}, {}, {}};
   for (int row = 0; row < p.batch; row++) {
     const auto start = [&](Argument k, int size) {
       return Doubles(w[k].data() + row * size, w[k].data() + (row + 1) * size);
     };
-    Doubles h = start(H, units), c = start(C, in_memory), output(units, 0.);
-    if (p.show_initial) output = h;
+    Doubles h = start(H, units), c = start(C, in_memory), output(p.shown, 0.);
+    const auto show = [&] {
+      output = h;
+      if (p.shows_memory) output.insert(output.end(), c.begin(), c.begin() + units);
+    };
+    if (p.show_initial) show();
     for (int s = 0; s < p.time; s++) {
       const int t = p.backwards ? p.time - 1 - s : s;
       if (p.active(row, t)) {
         const Doubles h_before = h, c_before = c;
-        step(cell, p, w, &w[X][(size_t(row) * p.time + t) * p.features],
+        step(cell, p, w, &w[X][(size_t(row) * p.time + t) * p.columns],
              p.dropped.empty() ? nullptr : &p.dropped[row * units], h.data(), c.data());
         if (!p.kept.empty()) {
           const double* keep = &p.kept[(size_t(row) * p.time + t) * (units + in_memory)];
           for (int u = 0; u < units; u++) h[u] = keep[u] * h_before[u] + (1 - keep[u]) * h[u];
           for (int u = 0; u < in_memory; u++) c[u] = keep[units + u] * c_before[u] + (1 - keep[units + u]) * c[u];
         }
-        output = h;
+        show();
       } else if (p.zero_output) {
-        output.assign(units, 0.);
+        output.assign(p.shown, 0.);
       }
-      std::copy(output.begin(), output.end(), &a.outputs[(size_t(row) * p.time + s) * units]);
+      std::copy(output.begin(), output.end(), &a.outputs[(size_t(row) * p.time + s) * p.shown]);
       // With zero outputs a later masked step stays zero, and an unmasked one shows its state again.
     }
-    a.last.insert(a.last.end(), output.begin(), output.end());
+    a.last.insert(a.last.end(), output.begin(), output.begin() + units);
     a.h.insert(a.h.end(), h.begin(), h.end());
     a.c.insert(a.c.end(), c.begin(), c.end());
   }
@@ -228,6 +234,8 @@ Problem random_problem() {
   p.features = uniform(1, chance(.2) ? 130 : 20), p.units = uniform(1, chance(.2) ? 130 : 36);
   p.threads = uniform(1, 4);
   p.backwards = chance(.3), p.zero_output = chance(.3), p.show_initial = chance(.3), p.every_output = chance(.8);
+  p.columns = p.features + p.layout.reads_below * p.units;
+  p.shows_memory = p.layout.memories && chance(.3), p.shown = p.units * (1 + p.shows_memory);
   const int possible = int(std::strlen(p.layout.vectors));
   const bool vectors = chance(.6);
   for (int which = 0; which < gates::most_vectors; which++) p.sees[which] = vectors && which < possible && chance(.6);
@@ -243,7 +251,7 @@ Problem random_problem() {
     }
   }
   const size_t gates = size_t(p.layout.gates) * p.units, states = size_t(p.batch) * p.units;
-  p.arguments[X] = normal(size_t(p.batch) * p.time * p.features);
+  p.arguments[X] = normal(size_t(p.batch) * p.time * p.columns);
   p.arguments[H] = normal(states, .5);
   p.arguments[C] = normal(states * p.layout.memories, .5);
   if (clockwork)
@@ -266,7 +274,7 @@ Problem random_problem() {
     const bool some = chance(.5);
     for (double& share : p.kept) share = some ? chance(.5) : .25;
   }
-  p.at_outputs = normal(states * p.time), p.at_last = normal(states), p.at_h = normal(states);
+  p.at_outputs = normal(size_t(p.batch) * p.time * p.shown), p.at_last = normal(states), p.at_h = normal(states);
   p.at_c = normal(p.arguments[C].size());
   return p;
 }
@@ -316,10 +324,11 @@ bool check(const Problem& p) {
   in.recurrent_mask = p.dropped.empty() ? nullptr : dropped.get();
   in.keep = p.kept.empty() ? nullptr : kept.get();
   in.go_backwards = p.backwards, in.zero_output_for_mask = p.zero_output, in.show_initial_state = p.show_initial;
+  in.shows_memory = p.shows_memory;
 
   const size_t states = size_t(p.batch) * p.units, rows = size_t(p.batch) * p.time;
   const size_t padded = gates::padded_units(p.units), in_memory = p.arguments[C].size();
-  const auto outputs = unwritten(rows * p.units), last = unwritten(states), h = unwritten(states),
+  const auto outputs = unwritten(rows * p.shown), last = unwritten(states), h = unwritten(states),
              c = unwritten(in_memory);
   const auto tape = unwritten(rows * p.layout.tape_slots * padded), memory = unwritten(rows * p.layout.memories * padded);
   gates::Results out;
@@ -376,7 +385,7 @@ bool check(const Problem& p) {
   const auto finite = [](const float* values, size_t count) {
     return std::all_of(values, values + count, [](float v) { return std::isfinite(v); });
   };
-  if (!finite(outputs.get(), rows * p.units) || !finite(d[KERNEL].get(), p.arguments[KERNEL].size()))
+  if (!finite(outputs.get(), rows * p.shown) || !finite(d[KERNEL].get(), p.arguments[KERNEL].size()))
     return std::puts("not finite in bfloat16"), false;
   return true;
 }
@@ -426,7 +435,7 @@ bool check_not_finite(Problem p) {
   p.backwards = false;
   const int row = uniform(0, p.batch - 1);
   const auto run = [&](double value) {
-    p.arguments[X][size_t(row) * p.time * p.features] = value;
+    p.arguments[X][size_t(row) * p.time * p.columns] = value;
     std::unique_ptr<float[]> a[ARGUMENTS];
     for (int k = 0; k < ARGUMENTS; k++) a[k] = exact<float>(p.arguments[k]);
     gates::Sequences in;
@@ -435,8 +444,9 @@ bool check_not_finite(Problem p) {
     in.kernel = a[KERNEL].get(), in.recurrent_kernel = a[RECURRENT].get(), in.bias = a[BIAS].get();
     for (int which = 0; which < gates::most_vectors; which++)
       if (p.sees[which]) in.vectors[which] = a[VECTORS].get() + which * p.units;
+    in.shows_memory = p.shows_memory;
     const size_t states = size_t(p.batch) * p.units;
-    Floats outputs(states * p.time), last(states), h(states), c(states * p.layout.memories);
+    Floats outputs(size_t(p.batch) * p.time * p.shown), last(states), h(states), c(states * p.layout.memories);
     gates::Results out;
     out.outputs = outputs.data(), out.last = last.data(), out.h = h.data(), out.c = c.data();
     run_forward(p.cell, in, out);
@@ -444,7 +454,7 @@ bool check_not_finite(Problem p) {
   };
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const Floats plain = run(0), with_nan = run(nan);
-  p.arguments[X][size_t(row) * p.time * p.features] = nan;
+  p.arguments[X][size_t(row) * p.time * p.columns] = nan;
   const Doubles want = expected(p, p.arguments).outputs;
   for (size_t i = 0; i < plain.size(); i++)
     if (std::isnan(want[i]) != std::isnan(with_nan[i]) || (!std::isnan(want[i]) && plain[i] != with_nan[i]))

@@ -106,19 +106,25 @@ struct Call {
     in.go_backwards = options.go_backwards;
     in.zero_output_for_mask = options.zero_output_for_mask;
     in.show_initial_state = options.show_initial_state;
+    in.shows_memory = options.shows_memory;
+    if (in.shows_memory && !layout.memories)
+      throw Invalid{"`shows_memory` must be false for cell " + std::string(cell_names()[cell.kind]) +
+                    ", which has no memory."};
     in.bfloat16_products = options.bfloat16_products && has_bfloat16;
     in.threads = options.threads > 0 ? options.threads : available_threads();
   }
 
   int64_t tape_columns(int rows) const { return int64_t(rows) * padded_units(in.units); }
+  int64_t shown() const { return (1 + in.shows_memory) * int64_t(in.units); }
 
  private:
   void check_sizes(const Tensor& x, int64_t units) {
-    const int64_t batch = x.dims[0], time = x.dims[1], features = x.dims[2];
+    const int64_t batch = x.dims[0], time = x.dims[1], features = x.dims[2] - (layout.reads_below ? units : 0);
     const int64_t most = std::numeric_limits<int32_t>::max() / 8;
     if (time < 1 || features < 1 || units < 1)
-      throw Invalid{"`x` must have at least one step and one feature, and the cell one unit; got x " + text_of(x) +
-                    " and " + std::to_string(units) + " units."};
+      throw Invalid{"`x` must have at least one step and one feature" +
+                    std::string(layout.reads_below ? " beside the memory below" : "") +
+                    ", and the cell one unit; got x " + text_of(x) + " and " + std::to_string(units) + " units."};
     if (batch > most || time > most || features > most || units > most / layout.tape_slots)
       throw Invalid{"`x` of shape " + text_of(x) + " with " + std::to_string(units) +
                     " units is larger than the kernels can count."};
@@ -155,7 +161,7 @@ void forward(const KerasGatesOptions& options, const Tensor* inputs, const Tenso
   const Call call(options, inputs);
   const int64_t batch = call.in.batch, time = call.in.time, units = call.in.units;
   const bool tape = t[KG_GATES].dims[0] > 0;
-  if (tape || !empty(t[KG_OUTPUTS])) expect("outputs", t[KG_OUTPUTS], {batch, time, units});
+  if (tape || !empty(t[KG_OUTPUTS])) expect("outputs", t[KG_OUTPUTS], {batch, time, call.shown()});
   expect("last", t[KG_LAST], {batch, units});
   expect("h_out", t[KG_H_OUT], {batch, units});
   expect("c_out", t[KG_C_OUT], {batch, call.layout.memories * units});
@@ -178,10 +184,10 @@ void forward(const KerasGatesOptions& options, const Tensor* inputs, const Tenso
 void backward(const KerasGatesOptions& options, const Tensor* inputs, const Tensor* gradients) {
   const Call call(options, inputs);
   const int64_t batch = call.in.batch, time = call.in.time, units = call.in.units;
-  expect("outputs", inputs[KG_OUTPUTS_IN], {batch, time, units});
+  expect("outputs", inputs[KG_OUTPUTS_IN], {batch, time, call.shown()});
   expect("gates", inputs[KG_GATES_IN], {time, batch, call.tape_columns(call.layout.tape_slots)});
   expect("memory", inputs[KG_MEMORY_IN], {time, batch, call.tape_columns(call.layout.memories)});
-  if (!empty(inputs[KG_D_OUTPUTS])) expect("d_outputs", inputs[KG_D_OUTPUTS], {batch, time, units});
+  if (!empty(inputs[KG_D_OUTPUTS])) expect("d_outputs", inputs[KG_D_OUTPUTS], {batch, time, call.shown()});
   expect("d_last", inputs[KG_D_LAST], {batch, units});
   expect("d_h", inputs[KG_D_H_OUT], {batch, units});
   if (call.layout.memories) expect("d_c", inputs[KG_D_C_OUT], {batch, call.layout.memories * units});

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERAS_GATES_ABI_VERSION 3  // goes up with every change to what stands here
+#define KERAS_GATES_ABI_VERSION 4  // goes up with every change to what stands here
 #define KERAS_GATES_EXPORT extern "C" __attribute__((visibility("default")))
 
 enum KerasGatesStatus { keras_gates_ok, keras_gates_invalid, keras_gates_no_memory, keras_gates_failed };
@@ -50,7 +50,8 @@ enum KerasGatesGradient {
   KG_GRADIENTS
 };
 
-// Dense and row-major; of float32, but the mask, which is of booleans of one byte.
+// Dense and row-major; of float32, but the mask, which is of booleans of one byte. Where a cell reads the memory of a
+// level below, that stands in `x` behind the features.
 struct KerasGatesTensor {
   void* data;
   int64_t rank;
@@ -68,6 +69,7 @@ struct KerasGatesOptions {
   int32_t go_backwards;
   int32_t zero_output_for_mask;  // a masked step's output is zero, not the previous output
   int32_t show_initial_state;    // what a masked step before the first other one shows: the initial state, not zero
+  int32_t shows_memory;          // an output is h and the first memory, side by side: `outputs` is twice as wide
   int32_t threads;               // 0: as many as the process may run at once
   int32_t bfloat16_products;     // with sums of floats; of floats where the processor does not multiply bfloat16
 };

@@ -36,8 +36,9 @@ class Backward : Pass<Cell> {
 
  private:
   using Pass<Cell>::has_late, Pass<Cell>::memories, Pass<Cell>::in_, Pass<Cell>::out_, Pass<Cell>::scratch_,
-      Pass<Cell>::cell_, Pass<Cell>::slices_, Pass<Cell>::rows_, Pass<Cell>::up_, Pass<Cell>::z_stride_,
-      Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_, Pass<Cell>::u_late_;
+      Pass<Cell>::cell_, Pass<Cell>::slices_, Pass<Cell>::rows_, Pass<Cell>::up_, Pass<Cell>::x_columns_,
+      Pass<Cell>::z_stride_, Pass<Cell>::x_stride_, Pass<Cell>::h_stride_, Pass<Cell>::w_, Pass<Cell>::u_,
+      Pass<Cell>::u_late_;
   static constexpr int vectors = int(std::tuple_size<decltype(Cell::own)>::value);
 
   // Rows of a left side turned round, tile_rows columns after tile_rows columns, for products over many steps.
@@ -66,7 +67,7 @@ class Backward : Pass<Cell> {
   struct Work {
     Cell cell;                  // sums up the gradients of its weight vectors over the kept rows
     int* active;                // rows of the batch that the step moves
-    size_t* position;           // of the kept rows: where in x each belongs
+    size_t* position;           // of the kept rows: where in x the inputs of each begin
     float* dz;                  // the kept rows: gradients of the pre-activations
     float* narrow;              // dz in bfloat16, where the products are
     float *x, *h, *late;        // the kept rows' inputs, heard states and late(), as panels
@@ -163,13 +164,15 @@ class Backward : Pass<Cell> {
       const bool active = is_active(in_, row, step);
       const bool begun = in_.show_initial_state || step > w.first[row - slice.begin];
       const bool shows = active || (!in_.zero_output_for_mask && begun);
-      float* d_h = w.d_h + size_t(row - slice.begin) * up_;
-      if (shows && grad_.outputs) add(grad_.outputs + (size_t(row) * in_.time + step) * in_.units, d_h);
-      if (shows && step == in_.time - 1) add(grad_.last + size_t(row) * in_.units, d_h);
-      if (!active) {
-        const size_t at = size_t(row) * in_.time + position(in_, step);
-        std::fill_n(grad_.d_x + at * in_.features, in_.features, 0.f);
+      const size_t here = size_t(row - slice.begin) * up_;
+      float *d_h = w.d_h + here, *d_c = w.d_c + here * memories;
+      if (shows && grad_.outputs) {
+        const float* const d_shown = grad_.outputs + this->outputs_at(row, step);
+        add(d_shown, d_h);
+        if (in_.shows_memory) add(d_shown + in_.units, d_c);
       }
+      if (shows && step == in_.time - 1) add(grad_.last + size_t(row) * in_.units, d_h);
+      if (!active) std::fill_n(grad_.d_x + this->inputs_at(row, step), x_columns_, 0.f);
     }
   }
 
@@ -236,14 +239,13 @@ class Backward : Pass<Cell> {
   const float* h_before(int row, int step) const {
     do step--;
     while (step >= 0 && !is_active(in_, row, step));
-    return step < 0 ? in_.h + size_t(row) * in_.units : out_.outputs + (size_t(row) * in_.time + step) * in_.units;
+    return step < 0 ? in_.h + size_t(row) * in_.units : out_.outputs + this->outputs_at(row, step);
   }
 
   // Keeps the left sides of the step's products, for the gradients of the weights.
   void load_left(int row, int step, Work& w, int k) const {
-    const size_t at = size_t(row) * in_.time + position(in_, step);
-    w.position[w.kept + k] = at;
-    x_.put(w.x, w.kept + k, in_.x + at * in_.features);
+    const size_t at = w.position[w.kept + k] = this->inputs_at(row, step);
+    x_.put(w.x, w.kept + k, in_.x + at);
     float* before = w.before + size_t(k) * up_;
     std::copy_n(h_before(row, step), in_.units, before);
     std::fill(before + in_.units, before + up_, 0.f);
@@ -270,9 +272,13 @@ class Backward : Pass<Cell> {
       vec slots[Cell::slots];
       for (int s = 0; s < Cell::slots; s++) slots[s] = load(from + s * up_ + u);
       if constexpr (normalizes<Cell> && !Cell::normalizes_memory) this->scale_and_shift(slots, u);
-      const State state = this->load_state(h, memory, u);
+      State state = this->load_state(h, memory, u);
+      if constexpr (Cell::reads_below)
+        state.below = load_some(in_.x + this->below_at(row, step) + u, in_.units - u);
       State d = this->load_state(d_h, d_c, u);
       w.cell.backward(slots, state, d, u);
+      if constexpr (Cell::reads_below)
+        store_some(grad_.d_x + this->below_at(row, step) + u, d.below, in_.units - u);
       store(d_h + u, d.h);
       this->store_memories(d_c, d, u);
       for (int s = 0; s < Cell::slots; s++) store(dz + s * up_ + u, this->keep_units(slots[s], u));
@@ -367,7 +373,7 @@ class Backward : Pass<Cell> {
   void use_kept(Work& w) const {
     product_of_rows(w.kept, w.dz, z_stride_, w.narrow, w_.right(), w.d_x, x_stride_, {Start::zero});
     for (int k = 0; k < w.kept; k++)
-      std::copy_n(w.d_x + k * x_stride_, in_.features, grad_.d_x + w.position[k] * in_.features);
+      std::copy_n(w.d_x + k * x_stride_, in_.features, grad_.d_x + w.position[k]);
     for (int n = 0; n < Cell::slots * up_; n += lanes) {
       vec sum{};
       if (normalizes<Cell>) sum = load(w.d_shift + n), store(w.d_shift + n, vec{});

@@ -6,6 +6,7 @@
 //   input slots   [0, x_end)            receive W x + b          x_gate: the kernel's gate of a slot
 //   state slots   [h_begin, h_end)      receive U h + b          h_gate: the recurrent kernel's gate of a slot
 //   late slots    [h_end, late_end)    receive U late()         where a product waits for other gates
+// A cell that reads the memory of a level below finds it in the state as `below`, which it leaves as it is.
 // forward()   z: pre-activations in, what backward() needs out;   s: the state, old in, new out.
 // backward()  z: what forward() left in, gradients of the pre-activations out;   s: the old state;
 //             d: the gradient of the new state in, that of the old state out, apart from what reaches it
@@ -26,9 +27,10 @@
 
 namespace gates {
 
-// A cell's states: the output h, and as many of the memories c, n, m, o as it has.
+// A cell's states: the output h, and as many of the memories c, n, m, o as it has. `below` is no state of its own: the
+// memory that the level below has after the step.
 struct State {
-  vec h, c, n, m, o;
+  vec h, c, n, m, o, below;
 
   vec& memory(int k) { return k == 0 ? c : k == 1 ? n : k == 2 ? m : o; }
 };
@@ -88,6 +90,7 @@ struct InOrder {
   static constexpr int slots = n, x_end = n, h_begin = recurs ? 0 : n, h_end = n, late_end = n;
   static constexpr int gates = n, bias_rows = 1;
   static constexpr int memories = 0;           // states besides h
+  static constexpr bool reads_below = false;   // the memory of the level below
   // The states that U is multiplied by, side by side: 0 is h, 1 the first memory. Recurrent dropout acts on the first.
   static constexpr int heard = 1;
   static constexpr int heard_state(int) { return 0; }
@@ -307,6 +310,42 @@ struct FullPeepholes : Lstm<LstmForm::full, false> {
     dz[G] += d_late * i * candidate.slope(g);
     d.c += d_late * f;
     return f * s.c + i * g;
+  }
+};
+
+// A level of a depth-gated stack above the first: an LSTM that lets the memory below in, by a gate that U h does not
+// reach: d = sigma(W x + q c + l below + b);  c' = f c + i g + d below.
+struct UpperLevel : Lstm<LstmForm::full, false> {
+  using Base = Lstm<LstmForm::full, false>;
+  static constexpr const char* name = "upper_level";
+  static constexpr int D = 4, slots = 5, x_end = 5, gates = 5;
+  static constexpr bool reads_below = true;
+  static constexpr const char* vectors = "ql";
+  enum Weight { q, l };
+
+  std::array<Vector, 2> own;
+
+  explicit UpperLevel(const CellSpec& spec = {}) : Base(spec) {}
+
+  void forward(vec* z, State& s, int u) const {
+    for (int gate : {I, F, O}) z[gate] = sigmoid(z[gate]);
+    z[G] = candidate(z[G]);
+    z[D] = sigmoid(own[l].see(own[q].see(z[D], s.c, u), s.below, u));
+    s.c = z[F] * s.c + z[I] * z[G] + z[D] * s.below;
+    s.h = z[O] * output(s.c);
+  }
+
+  void backward(vec* z, State s, State& d, int u) const {
+    const vec i = z[I], f = z[F], g = z[G], o = z[O], gate = z[D];
+    const vec squashed = output(f * s.c + i * g + gate * s.below), d_c = d.c + d.h * o * output.slope(squashed);
+    z[I] = d_c * g * sigmoid_slope(i);
+    z[F] = d_c * s.c * sigmoid_slope(f);
+    z[G] = d_c * i * candidate.slope(g);
+    z[O] = d.h * squashed * sigmoid_slope(o);
+    z[D] = d_c * s.below * sigmoid_slope(gate);
+    d.c = own[q].back(d_c * f, z[D], s.c, u);
+    d.below = own[l].back(d_c * gate, z[D], s.below, u);
+    d.h = vec{};
   }
 };
 
@@ -701,6 +740,6 @@ using AllCells = Table<Simple, IndependentlyRecurrent, Lstm<LstmForm::full, fals
                        Lstm<LstmForm::coupled, false>, Lstm<LstmForm::coupled, true>, PeepholeOnly, GruResetAfter,
                        GruResetBefore<false>, GruResetBefore<true>, Janet, MinGru, MinLstm, Slstm<false>, Slstm<true>,
                        LayerNormSimple, LayerNormGru, LayerNormLstm<false>, LayerNormLstm<true>, Clockwork,
-                       Lstm<LstmForm::full, true, true>, FullPeepholes<false>, FullPeepholes<true>>;
+                       Lstm<LstmForm::full, true, true>, FullPeepholes<false>, FullPeepholes<true>, UpperLevel>;
 
 }  // namespace gates

@@ -89,10 +89,8 @@ class Forward : Pass<Cell> {
     int count = 0;
     for (int s = step; s < end; s++) {
       const int active = active_rows(in_, slice, s, w.active + count);
-      for (int k = count; k < count + active; k++) {
-        const size_t at = size_t(w.active[k]) * in_.time + position(in_, s);
-        std::copy_n(in_.x + at * in_.features, in_.features, w.x + k * x_stride_);
-      }
+      for (int k = count; k < count + active; k++)
+        std::copy_n(in_.x + this->inputs_at(w.active[k], s), in_.features, w.x + k * x_stride_);
       count += active;
     }
     product_of_rows(count, w.x, x_stride_, w.x, w_.right(), w.z, z_stride_, {Start::bias, start_});
@@ -165,6 +163,8 @@ class Forward : Pass<Cell> {
       for (int s = 0; s < Cell::slots; s++) slots[s] = load(z + s * up_ + u);
       if constexpr (normalizes<Cell>) this->scale_and_shift(slots, u);
       State state = this->load_state(h, c, u);
+      if constexpr (Cell::reads_below)
+        state.below = load_some(in_.x + this->below_at(row, step) + u, in_.units - u);
       if (memory) this->store_memories(memory, state, u);
       cell_.forward(slots, state, u);
       store(h + u, state.h);
@@ -178,7 +178,11 @@ class Forward : Pass<Cell> {
       std::copy_n(statistics, most_statistics, gates + Cell::slots * up_);
     }
     if (keep) zone_out(keep, w.before, h, c);
-    if (out_.outputs) std::copy_n(h, in_.units, out_.outputs + (size_t(row) * in_.time + step) * in_.units);
+    if (out_.outputs) {
+      float* const shown = out_.outputs + this->outputs_at(row, step);
+      std::copy_n(h, in_.units, shown);
+      if (in_.shows_memory) std::copy_n(c, in_.units, shown + in_.units);
+    }
     w.started[row - slice.begin] = true;
     if (step == in_.time - 1) std::copy_n(h, in_.units, out_.last + size_t(row) * in_.units);
   }
@@ -222,13 +226,20 @@ class Forward : Pass<Cell> {
     }
   }
 
-  // The output of a masked step: the previous one, or zero; before the first step, the initial state or zero.
+  // The output of a masked step: the previous one, or zero; before the first step, the initial states or zero.
   void repeat(Slice slice, int row, int step, const Work& w) const {
-    const float* h = w.h + size_t(row - slice.begin) * up_;
+    const size_t here = size_t(row - slice.begin) * up_;
+    const float *h = w.h + here, *c = w.c + here * memories;
     const bool shows = (w.started[row - slice.begin] || in_.show_initial_state) && !in_.zero_output_for_mask;
-    const auto write = [&](float* to) { shows ? std::copy_n(h, in_.units, to) : std::fill_n(to, in_.units, 0.f); };
-    if (out_.outputs) write(out_.outputs + (size_t(row) * in_.time + step) * in_.units);
-    if (step == in_.time - 1) write(out_.last + size_t(row) * in_.units);
+    const auto write = [&](const float* state, float* to) {
+      shows ? std::copy_n(state, in_.units, to) : std::fill_n(to, in_.units, 0.f);
+    };
+    if (out_.outputs) {
+      float* const shown = out_.outputs + this->outputs_at(row, step);
+      write(h, shown);
+      if (in_.shows_memory) write(c, shown + in_.units);
+    }
+    if (step == in_.time - 1) write(h, out_.last + size_t(row) * in_.units);
   }
 
   const int ahead_;  // how many steps are projected at once

@@ -12,7 +12,8 @@ constexpr int most_vectors = 10;
 // Every tensor is dense and row-major, of float32. Optional ones are null where absent.
 struct Sequences {
   int batch = 0, time = 0, features = 0, units = 0;
-  const float* x = nullptr;                 // (batch, time, features)
+  const float* x = nullptr;                 // (batch, time, features), of cells that read the memory below
+                                            // (batch, time, features + units)
   const bool* mask = nullptr;               // (batch, time), optional: a masked step changes no state
   const float* h = nullptr;                 // (batch, units): the states before the first step
   const float* c = nullptr;                 // (batch, memories * units), of cells with memories
@@ -26,13 +27,15 @@ struct Sequences {
   bool go_backwards = false;                // from the last step to the first; outputs in that order
   bool zero_output_for_mask = false;        // a masked step's output is zero, not the previous output
   bool show_initial_state = false;          // before the first step that is not masked; else zero
+  bool shows_memory = false;                // an output is h and the first memory, side by side; else h alone
   bool bfloat16_products = false;           // with sums of floats; all else is of floats
   int threads = 1;
 };
 
 // What the forward pass gives. The tape is what the backward pass needs, absent where there will be none.
 struct Results {
-  float* outputs = nullptr;  // (batch, time, units), in the order of processing; optional without a tape
+  float* outputs = nullptr;  // (batch, time, units), or 2 * units with `shows_memory`, in the order of processing;
+                             // optional without a tape
   float* last = nullptr;     // (batch, units): the output of the last step processed
   float* h = nullptr;        // (batch, units): the states after it
   float* c = nullptr;
@@ -79,6 +82,7 @@ struct Layout {
   int bias_rows;               // of `gates` each
   int tape_slots;              // of a step on the tape
   int memories;                // states besides h
+  bool reads_below;            // beside its inputs stands the memory of a level below
   const char* vectors;         // the weight vectors that it may have, a letter each, as Sequences counts them
 };
 

@@ -14,7 +14,8 @@ Layout layout_of(const CellSpec& spec) {
   Layout found{};
   AllCells::with_cell(spec, [&](const auto& cell) {
     using Cell = std::decay_t<decltype(cell)>;
-    found = {Cell::gates, recurrent_gates<Cell>, Cell::heard, Cell::bias_rows, tape_slots<Cell>, Cell::memories, Cell::vectors};
+    found = {Cell::gates,      recurrent_gates<Cell>, Cell::heard,       Cell::bias_rows,
+             tape_slots<Cell>, Cell::memories,        Cell::reads_below, Cell::vectors};
   });
   return found;
 }

@@ -33,6 +33,7 @@ class Pass {
         slices_(slices_of(in)),
         rows_(most_rows(slices_)),
         up_(padded_units(in.units)),
+        x_columns_(in.features + Cell::reads_below * in.units),
         z_stride_(spread(size_t(Cell::slots) * up_)),
         x_stride_(spread(in.features)),
         h_stride_(spread(size_t(Cell::heard) * up_)) {
@@ -60,6 +61,15 @@ class Pass {
 
   // As many threads, or parts of the work, as there can be.
   int parts() const { return std::max(1, std::min(in_.threads, int(slices_.size()))); }
+
+  // Where a row's inputs of a step begin in x. The memory below, where the cell reads it, stands behind its features.
+  size_t inputs_at(int row, int step) const { return (size_t(row) * in_.time + position(in_, step)) * x_columns_; }
+  size_t below_at(int row, int step) const { return inputs_at(row, step) + in_.features; }
+
+  // Where a row's outputs of a step begin. The memory, where it is shown, stands behind h.
+  size_t outputs_at(int row, int step) const {
+    return (size_t(row) * in_.time + step) * (1 + in_.shows_memory) * in_.units;
+  }
 
   // Copies the memories of a row (memories * units) to where they are padded to whole vectors, and back.
   void pad_memories(const float* row, float* to) const {
@@ -115,6 +125,7 @@ class Pass {
   Cell cell_;  // with its weight vectors
   const std::vector<Slice> slices_;
   const int rows_, up_;  // rows of the largest slice; padded units
+  const size_t x_columns_;
   const size_t z_stride_, x_stride_, h_stride_;
   Packed w_, u_, u_late_;
   float* bias_ = nullptr;  // by slots

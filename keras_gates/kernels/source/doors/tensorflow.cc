@@ -144,6 +144,7 @@ Attributes read_attributes(TF_OpKernelConstruction* construction) {
   o.output_previous = flag_attribute(construction, "output_previous");
   o.go_backwards = flag_attribute(construction, "go_backwards");
   o.zero_output_for_mask = flag_attribute(construction, "zero_output_for_mask");
+  o.shows_memory = flag_attribute(construction, "shows_memory");
   o.bfloat16_products = flag_attribute(construction, "bfloat16_products");
   text_attribute(construction, "vector_names").copy(o.vector_names, sizeof o.vector_names);
   Status status;
@@ -184,7 +185,7 @@ void forward(const Attributes& attributes, TF_OpKernelContext* context) {
   const KerasGatesLayout layout = keras_gates_layout(attributes.options.cell, units);
   const int64_t on_tape = attributes.keep_tape ? time : 0, shown = attributes.return_sequences ? time : on_tape;
   std::vector<Tensor> outputs;
-  outputs.push_back(allocate(context, KG_OUTPUTS, {batch, shown, units}));
+  outputs.push_back(allocate(context, KG_OUTPUTS, {batch, shown, units * (1 + attributes.options.shows_memory)}));
   outputs.push_back(allocate(context, KG_LAST, {batch, units}));
   outputs.push_back(allocate(context, KG_H_OUT, {batch, units}));
   outputs.push_back(allocate(context, KG_C_OUT, {batch, layout.memories * units}));
@@ -335,9 +336,9 @@ void define(const char* name, std::initializer_list<const char*> inputs, std::in
   TF_OpDefinitionBuilderAddAttr(op, ("activation: " + one_of(activation_names())).c_str());
   TF_OpDefinitionBuilderAddAttr(op, ("output_activation: " + one_of(activation_names())).c_str());
   for (const char* spec :
-       {"vector_names: string", "update_writes: bool", "output_previous: bool", "constant: float", "keep_tape: bool",
-        "return_sequences: bool", "go_backwards: bool", "zero_output_for_mask: bool", "bfloat16_products: bool",
-        "threads: int"})
+       {"vector_names: string", "update_writes: bool", "output_previous: bool", "constant: float", "shows_memory: bool",
+        "keep_tape: bool", "return_sequences: bool", "go_backwards: bool", "zero_output_for_mask: bool",
+        "bfloat16_products: bool", "threads: int"})
     TF_OpDefinitionBuilderAddAttr(op, spec);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, shapes);
   Status status;
