@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -306,20 +307,101 @@ def _():
     assert_close({"x": jax.vmap(gradient)(x)}, {"x": np.stack([gradient(each) for each in x])})
 
 
-@check("a batch that is split over devices", only="jax")
+# With and without memories and vectors; with shardings that are part of the arrays' types, and others.
+for _name, _mesh in (("peephole previous", "Auto"), ("gru", "Auto"), ("lstm", "Explicit")):
+
+    @check(f"a batch that is split over devices: {_name}, {_mesh}", _name, _mesh, only="jax")
+    def _(name, mesh):
+        """Each computes its own rows; the gradients of weights are added up once for the whole sequence."""
+        function, given, split = split_over_two(name, (4, 5, 3, 6, "none", False), mesh)
+        assert_close(*(arrays_of(function(*arguments)) for arguments in (split, given)))
+        program = function.lower(*split).compile().as_text()
+        for way in ("forward", "backward"):  # x or its gradient, of two rows
+            assert re.search(rf"f32\[2,5,[36]\].*keras_gates_kernel.*{way}", program), way
+        assert "all-gather" not in program
+        sums = len(re.findall(r" all-reduce(?:-start)?\(", program))
+        assert 0 < sums <= len(given[0]), f"{sums} sums of the gradients of {len(given[0])} weights"
+        assert " while(" not in program
+
+
+@check("a batch that is split by the older of XLA's two partitioners", only="jax")
 def _():
     import jax
 
-    layer, x = keras_gates.LSTM(4), np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
-    layer.build(x.shape)
+    before = jax.config.jax_use_shardy_partitioner
+    jax.config.update("jax_use_shardy_partitioner", False)
+    try:
+        function, given, split = split_over_two("lstm", (4, 5, 3, 6, "none", False), "Auto")
+        assert_close(*(arrays_of(function(*arguments)) for arguments in (split, given)))
+        assert "all-gather" not in function.lower(*split).compile().as_text()
+    finally:
+        jax.config.update("jax_use_shardy_partitioner", before)
+
+
+@check("a batch that is split, some rows and steps of it masked", only="jax")
+def _():
+    function, given, split = split_over_two("lstm", (4, 5, 3, 6, "holes", True), "Auto")
+    assert_close(*(arrays_of(function(*arguments)) for arguments in (split, given)))
+
+
+@check("weights that are split over devices are put together", only="jax")
+def _():
+    import jax
+
+    function, given, split = split_over_two("lstm", (4, 5, 3, 6, "none", False), "Auto")
+    places = split[1].sharding.mesh
+    columns = jax.sharding.NamedSharding(places, jax.sharding.PartitionSpec(None, "batch"))
+    kernel, *others = split[0]
+    split = [jax.device_put(kernel, columns), *others], split[1]
+    assert_close(*(arrays_of(function(*arguments)) for arguments in (split, given)))
+
+
+@check("rows that devices cannot share evenly", only="jax")
+def _():
+    import jax
+
+    function, (weights, x), split = split_over_two("lstm", (6, 5, 3, 6, "none", False), "Auto")
+    halves = split[1].sharding
+
+    def of_five(weights, x):
+        return function(weights, jax.lax.with_sharding_constraint(x[:5], halves))
+
+    assert_close(*(arrays_of(jax.jit(f)(weights, given)) for f, given in ((of_five, x), (function, x[:5]))))
+
+
+@check("vmap over a batch that is split over devices", only="jax")
+def _():
+    import jax
+
+    function, (weights, x), split = split_over_two("gru", (4, 5, 3, 6, "none", False), "Auto")
+    several = jax.jit(jax.vmap(function, (None, 0)))
+    rows = jax.sharding.NamedSharding(split[1].sharding.mesh, jax.sharding.PartitionSpec(None, "batch"))
+    stacked = jax.numpy.stack([x, 2 * x, x - 1])
+    assert_close(*(arrays_of(several(weights, given)) for given in (jax.device_put(stacked, rows), stacked)))
+
+
+def split_over_two(name, problem, axis_type):
+    """A gradient, its arguments (weights, x) on one device, and with the rows of x split over two."""
+    import jax
+
+    layer, (x, _, mask, cotangents) = random_layer(CELLS[name], problem)
     trained, others = variables_of(layer)
 
-    def total(trained, x):
-        return layer.stateless_call(trained, others, x, training=True)[0].sum()
+    def loss(trained, x):
+        results, _ = layer.stateless_call(trained, others, x, mask=mask, training=True)
+        return ((results[0] - cotangents[0][: len(x)]) ** 2).sum()
 
-    places = jax.sharding.NamedSharding(jax.make_mesh((2,), ("batch",)), jax.sharding.PartitionSpec("batch"))
-    found = [jax.jit(jax.grad(total))(trained, given) for given in (x, jax.device_put(x, places))]
-    assert_close(*({str(k): np.asarray(g) for k, g in enumerate(gradients)} for gradients in found))
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType[axis_type],))
+    rows, whole = (jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*a)) for a in (("batch",), ()))
+    given = list(trained), jax.numpy.asarray(x)
+    split = jax.device_put(given[0], whole), jax.device_put(given[1], rows)
+    return jax.jit(jax.grad(loss, (0, 1))), given, split
+
+
+def arrays_of(tree):
+    import jax
+
+    return {str(k): np.asarray(value) for k, value in enumerate(jax.tree.leaves(tree))}
 
 
 @check("a function that infers is exported without kernels", only="jax")

@@ -7,7 +7,7 @@ import functools
 import jax
 import numpy as np
 
-from keras_gates.kernels import build, core, plain, signature
+from keras_gates.kernels import build, core, partition_jax, plain, signature
 
 # Of the results, which depend on the backend: what Keras shows before the first step that is not masked.
 ATTRIBUTES = {"show_initial_state": True}
@@ -63,10 +63,8 @@ def forward(attributes, inputs, training):
 
 def run_arrays(way, attributes, inputs):
     """A pass over NumPy arrays, by name, for the self-test: what it gives, by name."""
-    names = signature.INPUTS if way == "forward" else signature.BACKWARD_INPUTS
-    given = [jax.numpy.asarray(inputs[name]) for name in names]
-    results = _call_forward(attributes, *given) if way == "forward" else _call_backward(attributes, *given)
-    wanted = signature.OUTPUTS if way == "forward" else [f"d_{name}" for name in signature.DIFFERENTIATED]
+    given, wanted = _NAMES[way]
+    results = _CALLS[way](attributes, *(jax.numpy.asarray(inputs[name]) for name in given))
     return {name: np.asarray(result) for name, result in zip(wanted, results, strict=True)}
 
 
@@ -85,9 +83,13 @@ def vjp(function, primals, cotangents):
 
 def _call(way, attributes, inputs, shapes):
     options = np.frombuffer(bytes(core.library().options(attributes)), "int32")
-    results = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
-    call = jax.ffi.ffi_call(f"{_TARGET}.{way}", results, vmap_method="sequential")
-    return tuple(call(*inputs, options=options))
+    results = [
+        jax.ShapeDtypeStruct(
+            shape, "float32", sharding=partition_jax.sharding_in_type(name, len(shape), inputs[0])
+        )
+        for name, shape in zip(_NAMES[way][1], shapes, strict=True)
+    ]
+    return tuple(jax.ffi.ffi_call(f"{_TARGET}.{way}", results)(*inputs, options=options))
 
 
 def _call_forward(attributes, *inputs):
@@ -98,6 +100,21 @@ def _call_forward(attributes, *inputs):
 
 def _call_backward(attributes, *inputs):
     return _call("backward", attributes, inputs, [inputs[k].shape for k in _PLACES])
+
+
+_CALLS = {"forward": _call_forward, "backward": _call_backward}
+# What they take and what they give.
+_NAMES = {
+    "forward": (signature.INPUTS, signature.OUTPUTS),
+    "backward": (signature.BACKWARD_INPUTS, [f"d_{name}" for name in signature.DIFFERENTIATED]),
+}
+
+
+@functools.lru_cache(maxsize=256)
+def _pass(way, attributes):
+    """A pass with these attributes as a function of its inputs, also of those that devices share."""
+    run = functools.partial(_CALLS[way], dict(attributes))
+    return jax.jit(partition_jax.over_rows(run, *_NAMES[way]))
 
 
 # Where the inputs that have gradients stand among all.
@@ -114,7 +131,7 @@ def _placed(gradients, others=0):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _forward(attributes, *inputs):
-    return _call_forward(dict(attributes), *inputs)
+    return _pass("forward", attributes)(*inputs)
 
 
 def _forward_with_tape(attributes, *inputs):
@@ -137,7 +154,7 @@ _forward.defvjp(_forward_with_tape, _gradients_of_forward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _backward(attributes, *inputs):
-    return _call_backward(dict(attributes), *inputs)
+    return _pass("backward", attributes)(*inputs)
 
 
 def _backward_and_inputs(attributes, *inputs):
