@@ -37,7 +37,7 @@ from experiments.serve.conversation import Conversation, converse
 from experiments.serve.limits import CHUNK, MOST_HEADER_BYTES, MOST_TEXTS, MOST_WAITING
 from experiments.serve.service import Service
 from experiments.tagging import network as taggers
-from keras_gates.serving.loaded import Stream
+from keras_gates.serving.streams import Stream
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the server runs TensorFlow", allow_module_level=True)

@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from keras_gates._arguments import first_line
 from keras_gates._files import check_digests
-from keras_gates.serving.program import Graph, NotNativeError, Program
+from keras_gates.serving.program import Graph
+from keras_gates.serving.streams import NativeStream, Stream, scan_of
+from keras_gates.serving.values import by_name, check_shape, convert, to_tensor, unnamed
 from keras_gates.writing.written import Written
 
 # What the endpoints that write take beside a context and a prompt.
@@ -63,7 +65,7 @@ class ServedModel:
             )
 
     def __call__(self, inputs):
-        return _unnamed(self.answer("serving_default", inputs))
+        return unnamed(self.answer("serving_default", inputs))
 
     def trace(self, inputs):
         """The outputs and every gate and state of every recurrent layer, by name.
@@ -124,7 +126,7 @@ class ServedModel:
         """The context and the prompt as tensors by name."""
         specs = self.signature(endpoint).structured_input_signature[1]
         named = {k: x for k, x in specs.items() if k not in ("prompt", "prompt_lengths", *OPTIONS)}
-        context = _by_name({} if context is None else context, named)
+        context = by_name({} if context is None else context, named)
         given = {name: convert(name, context[name], spec) for name, spec in named.items()}
         rows = {name: len(x) for name, x in given.items()}
         given |= _prompted(specs, prompt, next(iter(rows.values()), 1))
@@ -192,46 +194,15 @@ class ServedModel:
             returns the outputs of all steps, `(batch, time, …)`, by name, and the states after the last.
         """
         if in_time not in self._scans:
-            self._scans[in_time] = _scan(self.signature("step"), in_time)
+            self._scans[in_time] = scan_of(self.signature("step"), in_time)
         return self._scans[in_time]
 
     def answer(self, endpoint, inputs):
         """The outputs of an endpoint, a dict, for inputs that are converted first."""
         signature = self.signature(endpoint)
         specs = signature.structured_input_signature[1]
-        named = _by_name(inputs, specs)
+        named = by_name(inputs, specs)
         return signature(**{name: convert(name, named[name], spec) for name, spec in specs.items()})
-
-
-def _scan(step, in_time):
-    specs = step.structured_input_signature[1]
-    carried = specs.keys() & step.structured_outputs.keys()
-    names = [name for name in step.structured_outputs if name not in carried]
-
-    def scanned(chunks, others, states):
-        chunks = {name: tf.experimental.numpy.swapaxes(x, 0, 1) for name, x in chunks.items()}
-        length = tf.shape(next(iter(chunks.values())))[0]
-        like = {name: tf.TensorShape(specs[name].shape) for name in states}
-
-        def one_step(t, states, arrays):
-            result = step(**{name: x[t] for name, x in chunks.items()}, **others, **states)
-            after = {name: tf.ensure_shape(result[name], like[name]) for name in states}
-            return t + 1, after, {name: array.write(t, result[name]) for name, array in arrays.items()}
-
-        arrays = {name: tf.TensorArray(step.structured_outputs[name].dtype, length) for name in names}
-        _, states, arrays = tf.while_loop(lambda t, *_: t < length, one_step, (0, states, arrays))
-        outputs = {name: array.stack() for name, array in arrays.items()}
-        return {name: tf.experimental.numpy.swapaxes(x, 0, 1) for name, x in outputs.items()}, states
-
-    def longer(name):
-        return tf.TensorSpec([None, None, *specs[name].shape[1:]], specs[name].dtype)
-
-    given = [
-        {name: longer(name) for name in in_time},
-        {name: specs[name] for name in specs if name not in in_time and name not in carried},
-        {name: specs[name] for name in specs if name in carried},
-    ]
-    return tf.function(scanned, input_signature=given, autograph=False)
 
 
 def _read_metadata(path):
@@ -247,215 +218,6 @@ def _read_metadata(path):
     if not isinstance(metadata, dict) or not isinstance(metadata.get("absent", {}), dict):
         raise ValueError("metadata.json is not a dict whose `absent`, if it is there, is a dict too.")
     return metadata
-
-
-class Stream:
-    """Sequences that are pushed in pieces, with the state kept in between.
-
-    However a sequence is divided into pushes, the outputs are those of the whole.
-
-    Args:
-        served: a `ServedModel` with the endpoint `"step"`.
-        batch_size: number of sequences processed in parallel.
-        state: the `state` of another stream to continue from, also one pickled in another process.
-
-    Attributes:
-        state: the states of the model's layers: a dict of NumPy arrays by name. It may be pickled, and set.
-    """
-
-    def __init__(self, served, batch_size=1, state=None):
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"`batch_size` must be a positive integer; got {batch_size!r}.")
-        self.served = served
-        self.batch_size = batch_size
-        self._step = served.signature("step")
-        self._specs = self._step.structured_input_signature[1]
-        self._takes_text = "tokenize" in served.saved.signatures
-        whole = served.signature("serving_default").structured_outputs
-        self._ranks = {name: x.shape.rank for name, x in whole.items()}
-        self.reset()
-        if state is not None:
-            self.state = state
-
-    def reset(self):
-        """Return to the states before the first step."""
-        self._keep(self.served.signature("initial_state")(batch_size=tf.constant(self.batch_size)))
-
-    def _keep(self, state):
-        self._state = state
-
-    @property
-    def state(self):
-        return {name: np.array(value) for name, value in self._state.items()}
-
-    @state.setter
-    def state(self, state):
-        if not isinstance(state, dict) or state.keys() != self._state.keys():
-            given = _listed(state) if isinstance(state, dict) else type(state).__name__
-            raise ValueError(f"`state` must be a dict of {_listed(self._state)}; got {given}.")
-        like = {name: tf.TensorSpec(now.shape, now.dtype) for name, now in self._state.items()}
-        self._keep({name: convert(name, state[name], like[name]) for name in like})
-
-    def push(self, inputs):
-        """Take one step, or a chunk of several, and return its outputs.
-
-        Args:
-            inputs: the inputs of one step, `(batch, …)`, or of a chunk, `(batch, time, …)`. For a model
-                of text a list of `batch` strings of whole words (or a string, if the batch size is one):
-                they are a chunk, split into tokens; or `{"tokens": …}`, as the endpoint `tokenize` returns
-                them.
-
-        Returns:
-            For one step its output, `(batch, …)`. For a chunk the outputs of all its steps,
-            `(batch, time, …)`, or, from a model that gives one output for a sequence, the one for all
-            steps pushed so far. A dict by name where the model has several outputs.
-
-        Raises:
-            TypeError, ValueError: as `ServedModel`; or the chunk holds no step.
-        """
-        if self._takes_text and not isinstance(inputs, dict):
-            inputs = self._tokenized([inputs] if isinstance(inputs, str) else inputs)
-        tensors, in_time = self._converted(inputs)
-        if not in_time:
-            return _unnamed(self._advance(tensors))
-        lengths = {tensors[name].shape[1] for name in in_time}
-        if len(lengths) > 1 or 0 in lengths:
-            raise ValueError(f"A chunk must hold one step or more; got {_listed(lengths)} steps.")
-        chunks = {name: tensors.pop(name) for name in in_time}
-        outputs = self._advance_through(chunks, tensors)
-        return _unnamed({name: self._joined(name, x) for name, x in outputs.items()})
-
-    def _tokenized(self, texts):
-        return self.served.answer("tokenize", texts)
-
-    def _converted(self, inputs):
-        """The inputs as tensors by name, and the names of those that are chunks."""
-        specs = {name: spec for name, spec in self._specs.items() if name not in self._state}
-        given = _by_name(inputs, specs)
-        tensors = {name: to_tensor(name, given[name], spec.dtype) for name, spec in specs.items()}
-        in_time = {name for name, spec in specs.items() if tensors[name].shape.rank == spec.shape.rank + 1}
-        for name, spec in specs.items():
-            time = [None] if name in in_time else []
-            check_shape(name, tensors[name], tf.TensorShape([self.batch_size, *time, *spec.shape[1:]]))
-        return tensors, in_time
-
-    def _advance(self, inputs):
-        """Take one step, and return its outputs by name."""
-        result, before = self._step(**inputs, **self._state), self._state
-        self._keep({name: result[name] for name in before})
-        return {name: result[name] for name in result if name not in before}
-
-    def _advance_through(self, chunks, others):
-        """Take the steps of a chunk, and return their outputs, `(batch, time, …)`, by name."""
-        outputs, state = self.served.scan(frozenset(chunks))(chunks, others, self._state)
-        self._keep(state)
-        return outputs
-
-    def _joined(self, name, steps):
-        """The outputs of the steps of a chunk: all of them, or the last if a sequence has one output."""
-        return steps if self._ranks[name] == len(steps.shape) else steps[:, -1]
-
-
-class NativeStream(Stream):
-    """A `Stream` whose steps NumPy computes, without calling TensorFlow: see `keras_gates.serving.program`.
-
-    Results are NumPy arrays, the same within rounding. Streams share the weights of the model, and may run in
-    several threads, each in one. Words are looked up in the vocabulary; TensorFlow tokenizes other texts.
-
-    Raises:
-        ValueError: as `Stream`; or a layer of the model needs an operation that NumPy does not have, or
-            computes in half precision; or an input beside the sequences has an axis without a fixed size.
-    """
-
-    @functools.cached_property
-    def _program(self):
-        specs = {
-            name: tf.TensorSpec([self.batch_size, *spec.shape[1:]], spec.dtype)
-            for name, spec in self._specs.items()
-        }
-        for name, spec in specs.items():
-            if not spec.shape.is_fully_defined():
-                raise NotNativeError(
-                    f"No native stream: the input {name!r} has an axis of any size, "
-                    f"{_shown(spec.shape)}; use native=False."
-                )
-        return Program(self.served.step_graph, specs)
-
-    @functools.cached_property
-    def _given(self):
-        """Where the inputs of a step go, by name."""
-        names = self._specs.keys() - self._step.structured_outputs.keys()
-        return {name: self._program.inputs[name] for name in names}
-
-    @functools.cached_property
-    def _named(self):
-        """The outputs of a step by name."""
-        return {name: x for name, x in self._program.outputs.items() if name not in self._specs}
-
-    @functools.cached_property
-    def _moves(self):
-        """Calls that make the states after a step those before the next."""
-        return [
-            functools.partial(before.__setitem__, ..., self._program.outputs[name])
-            for name, before in self._state.items()
-        ]
-
-    def _keep(self, state):
-        inputs = self._program.inputs
-        for name, value in state.items():
-            inputs[name][...] = value
-        self._state = {name: inputs[name] for name in state}
-
-    def _tokenized(self, texts):
-        if not texts or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            return super()._tokenized(texts)
-        rows = [self.served.tokens_of(text) for text in texts]
-        if len(rows) == 1:
-            return {"tokens": rows[0]}
-        tokens = np.zeros((len(rows), max(row.shape[1] for row in rows)), rows[0].dtype)
-        for padded, row in zip(tokens, rows, strict=True):
-            padded[: row.shape[1]] = row
-        return {"tokens": tokens}
-
-    def _converted(self, inputs):
-        given, arrays, in_time = _by_name(inputs, self._given), {}, set()
-        for name, place in self._given.items():
-            x = arrays[name] = _to_array_of(name, given[name], place.dtype)
-            time = []
-            if x.ndim == place.ndim + 1:
-                in_time.add(name)
-                time = [None]
-            if x.shape[:1] + x.shape[1 + len(time) :] != place.shape:
-                check_shape(name, x, tf.TensorShape([self.batch_size, *time, *place.shape[1:]]))
-        return arrays, in_time
-
-    def _advance(self, inputs):
-        self._run(inputs)
-        return {name: x.copy() for name, x in self._named.items()}
-
-    def _advance_through(self, chunks, others):
-        length = next(iter(chunks.values())).shape[1]
-        before = self.state if length > 1 else {}  # a step that fails changes nothing by itself
-        outputs = {name: np.empty((len(x), length, *x.shape[1:]), x.dtype) for name, x in self._named.items()}
-        try:
-            for t in range(length):
-                self._run({**others, **{name: x[:, t] for name, x in chunks.items()}})
-                for name, steps in outputs.items():
-                    steps[:, t] = self._named[name]
-        except ValueError:
-            self._keep(before)
-            raise
-        return outputs
-
-    def _run(self, inputs):
-        for name, x in inputs.items():
-            self._given[name][...] = x
-        try:
-            self._program.run()
-        except IndexError as error:
-            raise ValueError(f"The inputs {_listed(inputs)} are out of range: {error}.") from error
-        for move in self._moves:
-            move()
 
 
 def _prompted(specs, prompt, rows):
@@ -483,84 +245,3 @@ def _as_written(found):
     text = found.pop("text", None)
     text = None if text is None else np.char.decode(text.astype(bytes), "utf-8").tolist()
     return Written(**found, alignments=alignments, text=text)
-
-
-def _unnamed(outputs):
-    return next(iter(outputs.values())) if len(outputs) == 1 else outputs
-
-
-def _by_name(inputs, names):
-    if isinstance(inputs, dict) and inputs.keys() == names.keys():
-        return inputs
-    if len(names) == 1 and not isinstance(inputs, dict):
-        return dict.fromkeys(names, inputs)
-    given = inputs if isinstance(inputs, dict) else type(inputs).__name__
-    raise ValueError(f"The model takes a dict of {_listed(names)}; got {_listed(given)}.")
-
-
-def _listed(names):
-    return names if isinstance(names, str) else ", ".join(sorted(map(str, names)))
-
-
-def convert(name, value, spec):
-    """The value as a tensor of the dtype and shape of `spec`; a TypeError or ValueError gives its name."""
-    tensor = to_tensor(name, value, spec.dtype)
-    check_shape(name, tensor, spec.shape)
-    return tensor
-
-
-def to_tensor(name, value, dtype):
-    """The value as a tensor of a dtype, or a TypeError or ValueError that gives its name."""
-    return _to_strings(name, value) if dtype == tf.string else _to_numbers(name, value, dtype)
-
-
-def check_shape(name, tensor, shape):
-    """Raise a ValueError that gives the name unless the tensor has the shape."""
-    if not shape.is_compatible_with(tensor.shape):
-        raise ValueError(f"`{name}` must have the shape {_shown(shape)}; got {_shown(tensor.shape)}.")
-
-
-def _to_strings(name, value):
-    try:
-        return tf.convert_to_tensor(value, tf.string)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"`{name}` must be strings, in a list or array; got {_kind(value)}.") from error
-
-
-def _to_numbers(name, value, wanted):
-    if not tf.is_tensor(value):
-        value = _to_array(name, value)
-    given = tf.as_dtype(value.dtype)
-    if given == wanted:
-        return tf.convert_to_tensor(value)
-    if given == tf.string or not np.can_cast(given.as_numpy_dtype, wanted.as_numpy_dtype, "same_kind"):
-        raise TypeError(f"`{name}` must be {wanted.name}; {given.name} does not convert to it.")
-    converted = tf.cast(value, wanted)
-    if wanted.is_integer and tf.executing_eagerly() and not np.array_equal(converted, value):
-        raise ValueError(f"`{name}` must be {wanted.name}; some of its numbers are out of range for that.")
-    return converted
-
-
-def _to_array(name, value):
-    try:
-        array = np.asarray(value)
-        tf.as_dtype(array.dtype)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`{name}` must be numbers in a rectangular array; got {_kind(value)}.") from error
-    if array.dtype == object:
-        raise ValueError(f"`{name}` must be numbers in a rectangular array; got {_kind(value)}.")
-    return array
-
-
-def _to_array_of(name, value, dtype):
-    """The value as an array of a dtype, or a TypeError or ValueError that gives its name."""
-    array = value if isinstance(value, np.ndarray) else _to_array(name, value)
-    return array if array.dtype == dtype else to_tensor(name, array, tf.as_dtype(dtype)).numpy()
-
-
-def _kind(value):
-    return f"{type(value).__name__} {str(value)[:60]!r}"
-
-
-def _shown(shape):
-    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
