@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from queue import Queue
 
 import numpy as np
 import pytest
@@ -195,6 +196,13 @@ def forked(tmp_path, monkeypatch):
     return begin
 
 
+def ended(fork, seconds=600):  # a guard, as for `wait_for`
+    """The exit code of a fork. If it does not end, the test fails."""
+    codes = Queue()
+    threading.Thread(target=lambda: codes.put(fork.wait()), daemon=True).start()
+    return codes.get(timeout=seconds)
+
+
 def is_locked(path):
     with held(path, wait=False) as lock:
         return lock is None
@@ -205,15 +213,15 @@ def test_a_fork_tells_how_it_ended_and_keeps_the_lock_until_then(forked):
     wait_for(Path("parent").exists)
     assert is_locked(Path("lock"))
     Path("end").write_text("")
-    assert begun.wait() == 7
+    assert ended(begun) == 7
     assert not is_locked(Path("lock"))
     Path("end").write_text("the reason")
-    assert forked().wait() == 1
+    assert ended(forked()) == 1
     assert Path("log").read_text().splitlines()[-1] == "the reason"
     Path("end").unlink()
     begun = forked()
     begun.terminate()
-    assert begun.wait() < 0
+    assert ended(begun) < 0
 
 
 def test_a_fork_is_waited_for_when_its_server_is_killed(forked):
@@ -222,10 +230,10 @@ def test_a_fork_is_waited_for_when_its_server_is_killed(forked):
     os.kill(int(server), signal.SIGKILL)
     assert is_locked(Path("lock"))
     threading.Timer(0.5, Path("end").write_text, [""]).start()
-    assert begun.wait() < 0, "nobody knows how it ended"
+    assert ended(begun) < 0, "nobody knows how it ended"
     assert Path("end").exists()
     wait_for(lambda: not is_locked(Path("lock")), seconds=60)
-    assert forked().wait() == 7, "there is a new server"
+    assert ended(forked()) == 7, "there is a new server"
 
 
 # -- searches
@@ -511,7 +519,7 @@ def test_a_comparison_whose_processes_are_killed_is_finished_by_the_same_command
     # the driver, and all that it started
     wait_for(lambda: (clone / "finished.txt").exists())
     driver.kill()
-    driver.communicate()
+    driver.communicate(timeout=60)
     for process in processes_in(clone / "killed"):
         os.kill(process, signal.SIGKILL)
     driver = start(clone, *command)

@@ -59,7 +59,7 @@ def server():
         yield f"postgresql+psycopg2://tester@127.0.0.1:{port}/postgres", process
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait()
+        process.wait(60)
         shutil.rmtree(folder)
 
 

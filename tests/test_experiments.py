@@ -77,7 +77,7 @@ def start(*arguments, module="experiments.sentiment", **options):
 
 def call(*arguments, stdin="", **options):
     process = start(*arguments, **options)
-    stdout, stderr = process.communicate(stdin)
+    stdout, stderr = process.communicate(stdin, timeout=600)
     return process.returncode, stdout, stderr
 
 
@@ -170,7 +170,7 @@ def stopped_at(line, stop, *arguments):
     while not process.stdout.readline().startswith(line):
         assert process.poll() is None
     process.send_signal(stop)
-    _, stderr = process.communicate()
+    _, stderr = process.communicate(timeout=600)
     return process.returncode, stderr
 
 

@@ -135,7 +135,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
     kill = "os.kill(os.getpid(), signal.SIGKILL)"
     for body in (kill, f"partial.mkdir(); (partial / 'file').write_text('half'); {kill}"):
         killed = run(f"with written_whole('result') as partial: {body}", tmp_path)
-        killed.communicate()
+        killed.communicate(timeout=60)
         assert killed.returncode == -signal.SIGKILL
     left = left_in(tmp_path)
     assert len(left) == 1  # the second process removed what the first had left
@@ -163,7 +163,7 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path):
         outer.write_text("a thread of this process writes as well")
         with written_whole(tmp_path / "inner") as inner:
             inner.write_text("text")
-    living.communicate()
+    living.communicate(timeout=60)
     assert living.returncode == 0
     assert left_in(tmp_path) == ["inner", "outer", "slow"]
     assert left_in(tmp_path / "slow") == ["first", "second"]
@@ -208,7 +208,7 @@ def test_processes_that_write_to_one_folder_do_not_disturb_each_other(tmp_path):
                 (partial / "file").write_text("text")
         """
     writers = [run(code, tmp_path) for _ in range(3)]
-    assert [writer.communicate() and writer.returncode for writer in writers] == [0, 0, 0]
+    assert [writer.communicate(timeout=300) and writer.returncode for writer in writers] == [0, 0, 0]
     assert len(left_in(tmp_path)) == 600
     assert all((path / "file").read_text() == "text" for path in tmp_path.iterdir())
 

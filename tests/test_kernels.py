@@ -942,7 +942,7 @@ def in_process(cache, code=TRAIN, folder=None, **environment):
 
 
 def output_of(process):
-    text, _ = process.communicate()
+    text, _ = process.communicate(timeout=900)
     assert process.returncode == 0, text
     return text
 

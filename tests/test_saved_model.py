@@ -563,7 +563,7 @@ def test_a_killed_export_leaves_no_folder_that_loads(tmp_path):
                 break
         time.sleep(delay)
         child.kill()
-        child.wait()
+        child.wait(60)
         child.stdout.close()
         for path in folder.glob("model*"):
             assert keras_gates.load(path)(np.ones((1, 2, 3))).shape == (1, 256)

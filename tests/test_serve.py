@@ -123,7 +123,7 @@ def server(exported):
         server = Server(exported, *names, errors=file)
     yield server
     server.process.terminate()
-    server.process.wait()
+    server.process.wait(60)
     assert "Exception in ASGI application" not in errors.read_text()
 
 
