@@ -1,6 +1,7 @@
 """Streams whose steps NumPy computes: what they give is what TensorFlow's give, for every cell and layer."""
 
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -98,9 +99,7 @@ def test_every_cell_gives_in_numpy_what_it_gives_in_tensorflow():
     for t in range(STEPS):
         given = {"tokens": tokens[:, t], "numbers": numbers[:, t], **states}
         expected = in_tensorflow(**{name: tf.constant(x) for name, x in given.items()})
-        for name, x in given.items():
-            np.copyto(in_numpy.inputs[name], x)
-        in_numpy.run()
+        in_numpy.run(given)
         assert_same(in_numpy.outputs, expected)
         states = {name: in_numpy.outputs[name].copy() for name in states}
 
@@ -203,6 +202,24 @@ def test_what_is_wrong_with_a_native_push_is_said_and_changes_nothing(texts):
         stream.state = {}
     for name, value in stream.state.items():
         np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_stream_keeps_its_state_alone(tmp_path):
+    """However large a step is: the memory that it needs is there once for all streams."""
+    inputs = keras.Input((None, 2))
+    model = served(keras.Model(inputs, keras_gates.LSTM(512)(inputs)), tmp_path)
+    streams, x = [model.stream(native=True)], normal(1, 2)
+    streams[0].push(x)
+    bytes_of_state = sum(value.nbytes for value in streams[0].state.values())
+    tracemalloc.start()
+    for _ in range(50):
+        streams.append(model.stream(native=True))
+        streams[-1].push(x)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 50 * 2 * bytes_of_state
+    outputs = [stream.push(x) for stream in streams]
+    np.testing.assert_array_equal(outputs, [outputs[0]] * 51)
 
 
 def test_streams_in_several_threads_do_not_mix(texts):

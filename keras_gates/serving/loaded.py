@@ -1,5 +1,6 @@
 """A loaded SavedModel. Needs TensorFlow and NumPy, not Keras."""
 
+import collections
 import functools
 import json
 import os
@@ -161,6 +162,11 @@ class ServedModel:
     def step_graph(self):
         """The graph of the endpoint `step`, which native streams follow."""
         return Graph(self.signature("step"))
+
+    @functools.cached_property
+    def idle_programs(self):
+        """The programs of `step_graph` that no native stream is running: a list for each batch size."""
+        return collections.defaultdict(list)
 
     def tokens_of(self, text):
         """The tokens of a text, `(1, time)`, as the endpoint `tokenize` gives them.

@@ -100,8 +100,9 @@ class Program:
         specs: the shape and dtype of each input, all axes of known size, a dict of `tf.TensorSpec` by name.
 
     Attributes:
-        inputs: arrays by name, which the caller fills before each run.
-        outputs: arrays by name, which a run fills. None of them shares memory with an input.
+        inputs: arrays by name, which a run fills with what it is given.
+        outputs: arrays by name, which a run fills. None of them shares memory with an input, so the states
+            among them may be given to the next run.
 
     Raises:
         NotNativeError: the function has an operation that is unknown here, or computes in half precision; the
@@ -118,12 +119,17 @@ class Program:
             named = zip(graph.results, outputs, strict=True)
             self.outputs = {name: self._apart_from_inputs(x) for name, x in named}
 
-    def run(self):
+    def run(self, given):
         """Compute the outputs from the inputs.
+
+        Args:
+            given: an array of its dtype and shape for each input, by name.
 
         Raises:
             IndexError: an input selects an element that does not exist.
         """
+        for name, x in given.items():
+            self.inputs[name][...] = x
         with np.errstate(all="ignore"):
             for call in self._calls:
                 call()

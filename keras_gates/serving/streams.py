@@ -1,7 +1,5 @@
 """Streams over a loaded SavedModel: sequences that come in pieces. Needs TensorFlow and NumPy, not Keras."""
 
-import functools
-
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +10,7 @@ from keras_gates.serving.values import (
     convert,
     listed,
     shown,
+    to_array_like,
     to_array_of,
     to_tensor,
     unnamed,
@@ -62,8 +61,11 @@ class Stream:
         if not isinstance(state, dict) or state.keys() != self._state.keys():
             given = listed(state) if isinstance(state, dict) else type(state).__name__
             raise ValueError(f"`state` must be a dict of {listed(self._state)}; got {given}.")
-        like = {name: tf.TensorSpec(now.shape, now.dtype) for name, now in self._state.items()}
-        self._keep({name: convert(name, state[name], like[name]) for name in like})
+        self._keep({name: self._like(name, state[name], now) for name, now in self._state.items()})
+
+    def _like(self, name, value, now):
+        """A value as what is now in its place: of the same dtype and shape."""
+        return convert(name, value, tf.TensorSpec(now.shape, now.dtype))
 
     def push(self, inputs):
         """Take one step, or a chunk of several, and return its outputs.
@@ -128,15 +130,29 @@ class Stream:
 class NativeStream(Stream):
     """A `Stream` whose steps NumPy computes, without calling TensorFlow: see `keras_gates.serving.program`.
 
-    Results are NumPy arrays, the same within rounding. Streams share the weights of the model, and may run in
-    several threads, each in one. Words are looked up in the vocabulary; TensorFlow tokenizes other texts.
+    Results are NumPy arrays, the same within rounding. A stream keeps its state alone: the weights and the
+    memory that a step needs belong to the model, for all streams of one batch size together. Streams may run
+    in several threads, each in one. Words are looked up in the vocabulary; TensorFlow tokenizes other texts.
 
     Raises:
         ValueError: as `Stream`; or a layer of the model needs an operation that NumPy does not have, or
             computes in half precision; or an input beside the sequences has an axis without a fixed size.
     """
 
-    @functools.cached_property
+    def __init__(self, served, batch_size=1, state=None):
+        super().__init__(served, batch_size, state)
+        self._idle = served.idle_programs[batch_size]
+        program = self._taken()  # now, so that a model which NumPy cannot compute is refused
+        self._given = {name: x for name, x in program.inputs.items() if name not in self._state}
+        self._idle.append(program)
+
+    def _taken(self):
+        """A program that no stream is running. It goes back to the idle ones."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._program()
+
     def _program(self):
         specs = {
             name: tf.TensorSpec([self.batch_size, *spec.shape[1:]], spec.dtype)
@@ -150,30 +166,11 @@ class NativeStream(Stream):
                 )
         return Program(self.served.step_graph, specs)
 
-    @functools.cached_property
-    def _given(self):
-        """Where the inputs of a step go, by name."""
-        names = self._specs.keys() - self._step.structured_outputs.keys()
-        return {name: self._program.inputs[name] for name in names}
-
-    @functools.cached_property
-    def _named(self):
-        """The outputs of a step by name."""
-        return {name: x for name, x in self._program.outputs.items() if name not in self._specs}
-
-    @functools.cached_property
-    def _moves(self):
-        """Calls that make the states after a step those before the next."""
-        return [
-            functools.partial(before.__setitem__, ..., self._program.outputs[name])
-            for name, before in self._state.items()
-        ]
-
     def _keep(self, state):
-        inputs = self._program.inputs
-        for name, value in state.items():
-            inputs[name][...] = value
-        self._state = {name: inputs[name] for name in state}
+        self._state = {name: np.array(x) for name, x in state.items()}
+
+    def _like(self, name, value, now):
+        return to_array_like(name, value, now)
 
     def _tokenized(self, texts):
         if not texts or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -199,32 +196,38 @@ class NativeStream(Stream):
         return arrays, in_time
 
     def _advance(self, inputs):
-        self._run(inputs)
-        return {name: x.copy() for name, x in self._named.items()}
+        return {name: x[:, 0] for name, x in self._through([inputs], 1).items()}
 
     def _advance_through(self, chunks, others):
         length = next(iter(chunks.values())).shape[1]
-        before = self.state if length > 1 else {}  # a step that fails changes nothing by itself
-        outputs = {name: np.empty((len(x), length, *x.shape[1:]), x.dtype) for name, x in self._named.items()}
-        try:
-            for t in range(length):
-                self._run({**others, **{name: x[:, t] for name, x in chunks.items()}})
-                for name, steps in outputs.items():
-                    steps[:, t] = self._named[name]
-        except ValueError:
-            self._keep(before)
-            raise
-        return outputs
+        steps = ({**others, **{name: x[:, t] for name, x in chunks.items()}} for t in range(length))
+        return self._through(steps, length)
 
-    def _run(self, inputs):
-        for name, x in inputs.items():
-            self._given[name][...] = x
+    def _through(self, steps, length):
+        """Take steps, and return their outputs, `(batch, time, …)`, by name; if one fails, take none.
+
+        Args:
+            steps: for each of them its inputs, arrays by name.
+            length: how many they are.
+        """
+        program, state = self._taken(), self._state
+        outputs = {
+            name: np.empty((len(x), length, *x.shape[1:]), x.dtype)
+            for name, x in program.outputs.items()
+            if name not in state
+        }
         try:
-            self._program.run()
+            for t, inputs in enumerate(steps):
+                program.run({**inputs, **state})
+                state = {name: program.outputs[name] for name in state}
+                for name, x in outputs.items():
+                    x[:, t] = program.outputs[name]
+            self._keep(state)
         except IndexError as error:
             raise ValueError(f"The inputs {listed(inputs)} are out of range: {error}.") from error
-        for move in self._moves:
-            move()
+        finally:
+            self._idle.append(program)
+        return outputs
 
 
 def scan_of(step, in_time):

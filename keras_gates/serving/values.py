@@ -80,6 +80,14 @@ def to_array_of(name, value, dtype):
     return array if array.dtype == dtype else to_tensor(name, array, tf.as_dtype(dtype)).numpy()
 
 
+def to_array_like(name, value, like):
+    """The value as an array of the dtype and shape of another; a TypeError or ValueError gives its name."""
+    array = to_array_of(name, value, like.dtype)
+    if array.shape != like.shape:
+        check_shape(name, array, tf.TensorShape(like.shape))
+    return array
+
+
 def _kind(value):
     return f"{type(value).__name__} {str(value)[:60]!r}"
 
