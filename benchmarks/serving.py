@@ -1,8 +1,10 @@
-"""Loads the server in several processes: streams while processes are killed, and batches of labels.
+"""Loads the servers: streams, also while processes are killed, and batches of labels.
 
     python benchmarks/serving.py streams RUN --streams 200
     python benchmarks/serving.py batches RUN --words 100
     python benchmarks/serving.py reading RUN --words 100
+    python benchmarks/serving.py stepping RUN
+    python benchmarks/serving.py typing RUN --streams 8
 
 `streams` opens so many streams, each of which is pushed one word at a time. When a third of all words are
 read, a replica of the model is killed with -9, and at two thirds the ingress. Every answer of every stream
@@ -10,7 +12,9 @@ is compared with that of one that nothing happened to. `batches` asks for the la
 more requests at a time, from a server that reads each alone and from one that reads up to 32 together, and
 compares the throughput at equal 95th percentiles of the seconds that an answer takes. Clients, proxy, ingress
 and replicas share the cores of this machine. `reading` tells what a replica alone needs for a text, without
-connections, in processor time, which other work on the machine does not change much.
+connections, in processor time, which other work on the machine does not change much; `stepping` the same for
+a step of one or several streams, by NumPy where it can compute the model, and by TensorFlow. `typing` opens
+streams at the server of one process, pushes words one at a time, and tells its processor time for a word.
 """
 
 import argparse
@@ -45,8 +49,8 @@ AT_A_TIME = (2, 4, 8, 16, 32, 64)
 class Server:
     """The server of a run, with options, in processes of its own."""
 
-    def __init__(self, run, *options):
-        command = [sys.executable, "-m", "experiments.serve.scaled", run, "--port", "0", *options]
+    def __init__(self, run, *options, module="experiments.serve.scaled"):
+        command = [sys.executable, "-m", module, run, "--port", "0", *options]
         environment = {**os.environ, **PATIENT}
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         told = next((line for line in self.process.stdout if line.startswith("Serving")), None)
@@ -203,6 +207,61 @@ def reading(options):
         )
 
 
+# -- streams without accidents
+
+
+def stepping(options):
+    from experiments.serve.scaled.batches import BatchedService
+
+    for native in (True, False):
+        service = BatchedService(options.run)
+        if native and not service.native:
+            print("NumPy does not compute this model.")
+            continue
+        service.native = native
+        for size in (1, 8, 32):
+            chunks, states = [service.chunks("film")[0]] * size, [None] * size
+            service.steps(chunks, states)  # the first takes longer
+            began = time.process_time()
+            for _ in range(options.steps):
+                _, states = service.steps(chunks, states)
+            each = (time.process_time() - began) / (options.steps * size)
+            how = "NumPy" if native else "TensorFlow"
+            print(f"{how}, {size:2} streams at once: {each * 1e6:.0f} µs of processor time for a step of one")
+
+
+def typing(options):
+    with Server(options.run, module="experiments.serve") as server:
+        asyncio.run(typed(server.port, options.streams, 50))  # the first words take longer
+        began, worked = time.perf_counter(), processor_seconds(server.process.pid)
+        asyncio.run(typed(server.port, options.streams, options.words))
+        seconds = time.perf_counter() - began
+        worked = processor_seconds(server.process.pid) - worked
+    words = options.streams * options.words
+    print(f"{options.streams} streams: {words / seconds:.0f} words a second,")
+    print(f"{worked / words * 1e6:.0f} µs of the server's processor time for a word")
+
+
+async def typed(port, number, length):
+    """Push words onto several streams, one at a time each."""
+
+    async def type_on(seed):
+        async with websockets.connect(f"ws://127.0.0.1:{port}/stream", ping_timeout=None) as connection:
+            for word in random.Random(seed).choices(WORDS, k=length):
+                await connection.send(json.dumps({"push": word}))
+                answer = json.loads(await connection.recv())
+                if "error" in answer:
+                    sys.exit(answer["error"])
+
+    await asyncio.gather(*map(type_on, range(number)))
+
+
+def processor_seconds(process):
+    """The processor time that a process has taken, in all its threads."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -217,7 +276,14 @@ def main(arguments=None):
     of_reading = commands.add_parser("reading")
     of_reading.add_argument("--words", type=int, default=100, help="of each text")
     of_reading.set_defaults(measure=reading)
-    for command in (of_streams, of_batches, of_reading):
+    of_stepping = commands.add_parser("stepping")
+    of_stepping.add_argument("--steps", type=int, default=300)
+    of_stepping.set_defaults(measure=stepping)
+    of_typing = commands.add_parser("typing")
+    of_typing.add_argument("--streams", type=int, default=8)
+    of_typing.add_argument("--words", type=int, default=500, help="of each stream")
+    of_typing.set_defaults(measure=typing)
+    for command in (of_streams, of_batches, of_reading, of_stepping, of_typing):
         command.add_argument("run", metavar="RUN")
     options = parser.parse_args(arguments)
     return options.measure(options)

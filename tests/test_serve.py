@@ -37,7 +37,7 @@ from experiments.serve.conversation import Conversation, converse
 from experiments.serve.limits import CHUNK, MOST_HEADER_BYTES, MOST_TEXTS, MOST_WAITING
 from experiments.serve.service import Service
 from experiments.tagging import network as taggers
-from keras_gates.serving.streams import Stream
+from keras_gates.serving.streams import NativeStream, Stream
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the server runs TensorFlow", allow_module_level=True)
@@ -177,6 +177,19 @@ def test_words_and_gates_move_as_they_come(server, model):
     assert sorted(told[0]["gates"]) == [f"memory_{name}" for name in "cfghio"]
     assert told[0]["gates"] != told[1]["gates"]
     assert again == told[0]
+
+
+def test_connections_have_native_streams_where_numpy_can_compute_them(exported, tmp_path):
+    assert type(Service(exported).stream()) is NativeStream
+    vectorize = keras.layers.TextVectorization(vocabulary=WORDS)
+    inputs = keras.Input((), dtype="string")
+    x = keras_gates.GRU(3)(keras.layers.Embedding(9, 4, mask_zero=True)(vectorize(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="gelu")(x))
+    keras_gates.export(model, tmp_path / "model")
+    service = Service(tmp_path / "model")
+    assert type(service.stream()) is Stream
+    told = asyncio.run(Conversation(service).answer(b'{"push": "a good film"}'))
+    np.testing.assert_allclose(told["outputs"], expected(model, ["a good film"])[0], rtol=0, atol=1e-5)
 
 
 def test_a_hundred_connections_do_not_mix(server, model):

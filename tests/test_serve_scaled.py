@@ -128,7 +128,11 @@ def test_a_model_that_reads_padding_is_asked_text_by_text(tmp_path):
     np.testing.assert_allclose(found, outputs_of(model, texts), rtol=0, atol=1e-6)
 
 
-def test_streams_of_several_lengths_go_on_in_one_batch_each_with_its_own_state(batched):
+@pytest.mark.parametrize("native", [True, False])
+def test_streams_of_several_lengths_go_on_in_one_batch_each_with_its_own_state(native, exported):
+    batched = BatchedService(exported)
+    assert batched.native
+    batched.native = native
     texts = ["a good film", "bad", "one and a", "long"]
     more = ["bad", "a good film", "film", "one"]
 

@@ -5,7 +5,8 @@ Of text:
 - `POST /predict` with `{"texts": ["a film to remember"]}` answers for whole texts: the label and the
   probability of each, or the tag of every token.
 - The WebSocket `/stream` takes words, or characters, as they come and holds the state of its connection:
-  `{"push": "a film"}`, `{"reset": true}`. A model that reads both ways cannot stream, and says so.
+  `{"push": "a film"}`, `{"reset": true}`. NumPy computes the steps, without calling TensorFlow, where it has
+  all operations of the model. A model that reads both ways cannot stream, and says so.
 - With `"gates": true` either tells what every gate does at the last token.
 - `/` is a page on which text is typed and the prediction and the gates move; `/model` describes the model
   to it.

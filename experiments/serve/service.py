@@ -14,6 +14,7 @@ from experiments.common.errors import InputError
 from experiments.serve.limits import CHUNK, MOST_TRACED
 from experiments.serve.messages import RequestError
 from experiments.serve.split import split
+from keras_gates.serving.program import NotNativeError
 
 
 class Service:
@@ -41,6 +42,7 @@ class Service:
         self.takes_words = inputs[0].shape.rank == 2
         self._check_outputs(path)
         self.gap = "" if self.served.metadata.get("split") == "character" else " "
+        self.native = self.why_no_stream() is None and self._streams_natively()
         # Each is one thread, which takes what it is given in the order it came: a connection that asks for
         # one short turn after the other has those of other connections in between. Whole texts take longer
         # and have a thread of their own.
@@ -72,6 +74,14 @@ class Service:
             return str(error)
         return None
 
+    def _streams_natively(self):
+        """Whether NumPy can compute the steps of a stream."""
+        try:
+            self.served.stream(native=True)
+        except NotNativeError:
+            return False
+        return True
+
     def about(self):
         """What the page needs to know."""
         tags = [highlight.Token("", tag, 1.0) for tag in self.labels]
@@ -82,8 +92,8 @@ class Service:
         }
 
     def stream(self):
-        """A stream for a connection."""
-        return self.served.stream()
+        """A stream for a connection: native where the model allows it, else of TensorFlow."""
+        return self.served.stream(native=self.native)
 
     async def predict_all(self, texts, with_gates, is_gone):
         """The answers for whole texts, one after the other, as long as the client has not gone.
@@ -133,7 +143,7 @@ class Service:
 
         Raises `RequestError` if there are none.
         """
-        tokens = self.served.answer("tokenize", [text])["tokens"].numpy()
+        tokens = self.served.tokens_of(text)
         if not tokens.shape[1]:
             raise RequestError("The text holds no word that the model reads.")
         return [tokens[:, start : start + CHUNK] for start in range(0, tokens.shape[1], CHUNK)]

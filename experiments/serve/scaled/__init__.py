@@ -4,8 +4,8 @@ It answers as the plain server does, at the same addresses. Three kinds of proce
 
 - `Ingress` holds the connections. The state of a stream is here, pickled, and goes with each piece of text to
   a replica of `Model`, which returns the state after it. An ingress needs no TensorFlow.
-- `Model` has the run. It answers requests of several connections as one batch. It keeps nothing, so there
-  may be more or fewer replicas at any time.
+- `Model` has the run. It answers requests of several connections as one batch, steps of streams by NumPy
+  where it can compute the model. It keeps nothing, so there may be more or fewer replicas at any time.
 - `Sessions` keeps the state of every stream that its client has named, `/stream?session=NAME`.
 
 What is guaranteed when a process is lost:

@@ -1,5 +1,7 @@
 """A model of text that answers several connections at once."""
 
+import functools
+
 import numpy as np
 
 from experiments.serve.messages import RequestError
@@ -20,6 +22,8 @@ class BatchedService(Service):
         self.passes_over_padding = not self.takes_words and self._passes_over_padding()
         self.first = None if self.why_no_stream() else self.stream().state
         self.stacks = self.first is not None and self._stacks()
+        # By the number of its rows, a stream that continues those of clients, one after the other.
+        self.stream_of = functools.cache(lambda rows: self.served.stream(rows, native=self.native))
 
     def described(self):
         """What an ingress must know."""
@@ -62,11 +66,12 @@ class BatchedService(Service):
         """
         outputs, after = [None] * len(chunks), [None] * len(chunks)
         for group in self._groups(chunks):
-            tokens = np.concatenate([chunks[at] for at in group])
-            before = [self.first if states[at] is None else states[at] for at in group]
-            stacked = {name: np.concatenate([state[name] for state in before]) for name in self.first}
-            stream = self.served.stream(len(group), stacked)
-            pushed, state = stream.push({"tokens": tokens}), stream.state
+            rows = self._filled(group)
+            before = [self.first if states[at] is None else states[at] for at in rows]
+            stream = self.stream_of(len(rows))
+            stream.state = {name: np.concatenate([state[name] for state in before]) for name in self.first}
+            pushed = stream.push({"tokens": np.concatenate([chunks[at] for at in rows])})
+            state = stream.state
             for row, (at, output) in enumerate(zip(group, rows_of(pushed, len(group)), strict=True)):
                 outputs[at] = output
                 after[at] = {name: value[row : row + 1] for name, value in state.items()}
@@ -80,6 +85,14 @@ class BatchedService(Service):
         for at, chunk in enumerate(chunks):
             by_length.setdefault(chunk.shape[1], []).append(at)
         return list(by_length.values())
+
+    def _filled(self, group):
+        """A group, for a native stream filled up with its last row to a power of two.
+
+        Native steps need memory of their own for each number of rows, so there should be few such numbers.
+        """
+        missing = (1 << (len(group) - 1).bit_length()) - len(group) if self.native else 0
+        return group + group[-1:] * missing
 
 
 def rows_of(outputs, number):
