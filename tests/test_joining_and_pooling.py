@@ -55,6 +55,20 @@ def test_pooling_counts_the_steps_that_the_mask_lets_through(pooling, padding):
     np.testing.assert_allclose(pooling()(x), POOLINGS[pooling](x, axis=1), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("pooling, expected", [(kg.MeanPooling, 0.5), (kg.SumPooling, 500)])
+def test_many_steps_are_summed_in_float32_whatever_the_policy_is(pooling, expected):
+    """In bfloat16, 256 + 1 is 256."""
+    layer, mask = pooling(dtype="mixed_bfloat16"), np.ones((1, 1000), bool)
+    values = np.repeat(np.float32([1, 0]), 500)[None, :, None]
+    sequence = keras.ops.cast(np.tile(values, (1, 1, 2)), "bfloat16")
+    carried = {}
+    for t in range(1000):
+        last, carried = layer.pool_step(sequence[:, t], carried, None)
+    for pooled in (layer(sequence), layer(sequence, mask=mask), last):
+        assert keras.backend.standardize_dtype(pooled.dtype) == "bfloat16"
+        np.testing.assert_array_equal(keras.ops.cast(pooled, "float32"), np.full((1, 2), expected))
+
+
 @pytest.mark.parametrize("pooling", [*POOLINGS, kg.AttentionPooling])
 @pytest.mark.parametrize("padding", [0.0, np.nan])
 def test_pooling_step_by_step_is_pooling_of_the_whole(pooling, padding):

@@ -35,25 +35,33 @@ def pool_step_of(layer):
 
 def _keras_mean_step(inputs, carried, mask):
     _, carried = _mean_step(inputs, carried, mask)
-    return carried["sum"] / carried["count"], carried  # NaN until the first unmasked step
+    mean = carried["sum"] / carried["count"]  # NaN until the first unmasked step
+    return ops.cast(mean, inputs.dtype), carried
 
 
 def _keras_max_step(inputs, carried, mask):
     return _max_step(inputs, carried, None)  # Keras' layer ignores the mask
 
 
+def _wide(inputs):
+    """The inputs in float32 or wider, for sums: in bfloat16, 256 + 1 is 256."""
+    return ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+
+
 def _mean_step(inputs, carried, mask):
-    one = ops.ones_like(inputs[:, :1])
-    counts = one if mask is None else ops.cast(mask, inputs.dtype)[:, None]
-    inputs = inputs if mask is None else ops.where(mask[:, None], inputs, 0)
-    carried = {"count": carried.get("count", 0) + counts, "sum": carried.get("sum", 0) + inputs}
-    return carried["sum"] / ops.maximum(carried["count"], one), carried
+    terms = _wide(inputs)
+    one = ops.ones_like(terms[:, :1])
+    counts = one if mask is None else ops.cast(mask, terms.dtype)[:, None]
+    terms = terms if mask is None else ops.where(mask[:, None], terms, 0)
+    carried = {"count": carried.get("count", 0) + counts, "sum": carried.get("sum", 0) + terms}
+    return ops.cast(carried["sum"] / ops.maximum(carried["count"], one), inputs.dtype), carried
 
 
 def _sum_step(inputs, carried, mask):
-    inputs = inputs if mask is None else ops.where(mask[:, None], inputs, 0)
-    total = carried.get("sum", 0) + inputs
-    return total, {"sum": total}
+    terms = _wide(inputs)
+    terms = terms if mask is None else ops.where(mask[:, None], terms, 0)
+    total = carried.get("sum", 0) + terms
+    return ops.cast(total, inputs.dtype), {"sum": total}
 
 
 def _max_step(inputs, carried, mask):
@@ -96,11 +104,13 @@ class MeanPooling(Pooling):
     """
 
     def call(self, inputs, mask=None):
+        terms = _wide(inputs)
         if mask is None:
-            return ops.mean(inputs, axis=1)
+            return ops.cast(ops.mean(terms, axis=1), inputs.dtype)
         mask = ops.cast(mask, "bool")[..., None]
-        count = ops.sum(ops.cast(mask, inputs.dtype), axis=1)
-        return ops.sum(ops.where(mask, inputs, 0), axis=1) / ops.maximum(count, 1)
+        count = ops.sum(ops.cast(mask, terms.dtype), axis=1)
+        mean = ops.sum(ops.where(mask, terms, 0), axis=1) / ops.maximum(count, 1)
+        return ops.cast(mean, inputs.dtype)
 
     def pool_step(self, inputs, carried, mask):
         """One step of the pooling: see `keras_gates.layers.pooling`."""
@@ -123,9 +133,10 @@ class SumPooling(Pooling):
     """
 
     def call(self, inputs, mask=None):
+        terms = _wide(inputs)
         if mask is not None:
-            inputs = ops.where(ops.cast(mask, "bool")[..., None], inputs, 0)
-        return ops.sum(inputs, axis=1)
+            terms = ops.where(ops.cast(mask, "bool")[..., None], terms, 0)
+        return ops.cast(ops.sum(terms, axis=1), inputs.dtype)
 
     def pool_step(self, inputs, carried, mask):
         """One step of the pooling: see `keras_gates.layers.pooling`."""
