@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import keras_gates
 from experiments.common import strength, vectors
-from experiments.common.adversarial import train_adversarially
+from experiments.common.adversarial import perturbation, train_adversarially
 from experiments.common.batches import Batches, pad
 from experiments.common.errors import InputError
 from experiments.common.fitting import Checkpoint, compile_model, fit
@@ -378,6 +378,41 @@ def test_normalised_vectors_are_plain_ones_once_training_has_ended():
     rows = pad(IDS)
     np.testing.assert_allclose(plain(rows), model(rows), rtol=1e-5, atol=1e-6)
     assert strength.plain(plain) is plain
+
+
+# -- half precision
+
+
+def test_the_perturbation_has_its_norm_in_half_precision_too():
+    added = perturbation(tf.ones((2, 400, 64), "bfloat16"), EPSILON)
+    np.testing.assert_allclose(np.linalg.norm(added.numpy().reshape(2, -1), axis=1), EPSILON, rtol=1e-5)
+
+
+def test_what_is_trained_in_bfloat16_is_tested_and_saved_in_float32(reviews, tmp_path):
+    tiny = ["--dataset", reviews, "--units", "3", "--epochs", "2"]
+    given = [*tiny, "--dtype", "mixed_bfloat16"]
+    _, problem = prepared(sentiment, of_sentiment, *given)
+    dtypes = [problem.model.get_layer(name).compute_dtype for name in ("embedding", "lstm_1", "logits")]
+    assert dtypes == ["bfloat16", "bfloat16", "float32"]
+    assert keras.config.dtype_policy().name == "float32"
+    _, exact = prepared(sentiment, of_sentiment, *tiny)
+    exact.model.set_weights(problem.model.get_weights())
+    ids, _ = next(iter(problem.train.once()))
+    np.testing.assert_allclose(problem.model(ids), exact.model(ids), rtol=0, atol=0.02)
+    out, more = tmp_path / "run", tmp_path / "more"
+    assert sentiment.main([*map(str, given), "--out", str(out)]) == 0
+    served, corpus = keras_gates.load(out / "saved_model"), of_sentiment.data.load(str(reviews))
+    probabilities = served(corpus.test.texts).numpy()
+    assert probabilities.dtype == "float32" and served.stream(native=True).push("the cat").dtype == "float32"
+    accuracy = np.mean(probabilities.argmax(axis=1) == corpus.test.labels)
+    assert json.loads((out / "metrics.json").read_text())["test_accuracy"] == pytest.approx(accuracy)
+    saved = keras.saving.load_model(out / "model.keras")
+    assert saved.get_layer("sentiment").get_layer("lstm_1").compute_dtype == "float32"
+    np.testing.assert_allclose(saved(tf.constant(corpus.test.texts)), probabilities, rtol=0, atol=1e-6)
+    assert sentiment.main(["--resume", str(out), "--epochs", "3", "--patience", "9", "--out", str(more)]) == 0
+    assert json.loads((more / "config.json").read_text())["options"]["dtype"] == "mixed_bfloat16"
+    short, long = ((path / "history.csv").read_text().splitlines() for path in (out, more))
+    assert long[: len(short)] == short
 
 
 # -- dropped weights

@@ -41,7 +41,11 @@ def count_tokens(network, batches):
 
 
 def perturbation(gradient, epsilon):
-    """What to add to the vectors (batch, time, features): along the gradient, of norm ε for each example."""
+    """What to add to the vectors (batch, time, features): along the gradient, of norm ε for each example.
+
+    In float32, whatever the dtype of the gradient.
+    """
+    gradient = tf.cast(gradient, tf.float32)  # in half precision, the sum of many squares would be far off
     axes = list(range(1, len(gradient.shape)))
     # divided by its largest element first, since the square of a small gradient may be zero
     largest = tf.reduce_max(tf.abs(gradient), axes, keepdims=True)
@@ -73,7 +77,7 @@ def _train_step(network, layer, epsilon, data):
         loss, answers = loss_with(watched)
         with tape.stop_recording():
             of_vectors, *gradients = tape.gradient(loss, [*vectors, *variables])
-            added = perturbation(of_vectors, epsilon)
+            added = tf.cast(perturbation(of_vectors, epsilon), of_vectors.dtype)
         more_loss, _ = loss_with(lambda *_, **__: vectors[0] + added)
     more_gradients = tape.gradient(more_loss, variables)
     network.optimizer.apply(list(map(_sum, gradients, more_gradients)), variables)

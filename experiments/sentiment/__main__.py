@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from experiments.common import starting, strength, tables, training, words
+from experiments.common import dtypes, starting, strength, tables, training, words
 from experiments.common.answers import TOGETHER, probabilities_of
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, share, training_parser, whole
@@ -163,6 +163,7 @@ def train_parser():
         default=LONGEST,
         help="the test and the saved model read at most this many words or characters of each text",
     )
+    dtypes.add_option(task)
     strength.add_options(parser)
     starting.add_options(parser)
     parser.set_defaults(adversarial=5.0)

@@ -28,7 +28,8 @@ def network(vocabulary, labels, options):
     drop = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1), name=VECTORS)
     features = drop(features)
     features = recurrent_pool(features, options)
-    logits = keras.layers.Dense(labels, name="logits")(keras.layers.Dropout(options.dropout)(features))
+    features = keras.layers.Dropout(options.dropout)(features)
+    logits = keras.layers.Dense(labels, dtype="float32", name="logits")(features)  # whatever the policy is
     return keras.Model(ids, logits, name=TASK)
 
 

@@ -1,12 +1,13 @@
 """The task made ready for training: a corpus as batches of numbers, the network, and its measures."""
 
+import functools
 import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.common import starting, strength, tables, training, words
+from experiments.common import dtypes, starting, strength, tables, training, words
 from experiments.common.batches import Batches, pad
 from experiments.common.metrics import classification
 from experiments.sentiment import data, linear
@@ -48,7 +49,10 @@ def prepare(options, given):
         )
     )
     beside = _beside(options, corpus, vectorizer, validation)
-    model = network(vectorizer.vocabulary_size(), len(corpus.names), options)
+    build = functools.partial(network, vectorizer.vocabulary_size(), len(corpus.names), options)
+    with dtypes.policy(options.dtype):
+        model = build()
+    saved = functools.cache(lambda trained: dtypes.in_float32(trained, build))
     start.fill(model, "embedding", vectorizer.get_vocabulary(include_special_tokens=False))
     answering = beside.answering if beside else lambda model: model
     return training.Problem(
@@ -57,8 +61,10 @@ def prepare(options, given):
         model=strength.regularised(model, VECTORS, train, options),
         optimizer=start.optimizer(len(train)),
         loss=strength.cross_entropy(options),
-        serving=lambda model: serving(strength.plain(answering(model)), vectorizer, options.serving_length),
-        test=lambda model: _test(model, beside, test, corpus),
+        serving=lambda model: serving(
+            strength.plain(answering(saved(model))), vectorizer, options.serving_length
+        ),
+        test=lambda model: _test(saved(model), beside, test, corpus),
         labels=corpus.names,
         facts={
             "data": corpus.fingerprint(),
