@@ -21,6 +21,9 @@ import keras
 
 from keras_gates.kernels import wrapped
 from keras_gates.kernels.cells import describe, levels_of
+from keras_gates.kernels.own import register, serves
+
+__all__ = ["register", "use_kernels"]
 
 _CHOICES = ("everywhere", "always", "training", "never")
 
@@ -102,6 +105,8 @@ def fused_loop(layer, sequences, initial_state, mask, training):
 
     stays_here = bool(training) or _when == "everywhere"
     if not placement.allows_kernels(layer, sequences, mask, stays_here) or not operation.available():
+        return None
+    if not serves(cell, descriptions[0]):
         return None
     keep = wrapped.kept(layer.cell, sequences, training)
     results = operation.run(descriptions, layer, cell, keep, sequences, initial_state, mask, training)

@@ -31,6 +31,7 @@ def report(_):
         return 1
     print(f"levels of this processor: {', '.join(build.levels())}")
     print(f"cache: {build.cache_folder()}")
+    print(f"kernels of KERAS_GATES_CELLS: {', '.join(core.library().added) or 'none'}")
     print("largest relative error of values and gradients:")
     run = core.library().run_arrays
     for example, error in selftest.errors(run).items():

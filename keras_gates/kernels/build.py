@@ -45,7 +45,7 @@ _TIME_LIMIT = 600  # seconds for one file
 
 
 class Part(NamedTuple):
-    """A library to build: the core, or the door of a framework.
+    """A library to build: the core, the door of a framework, or the user's own cells.
 
     `about` is what a cached one must fit besides sources, flags and processor: the framework's version;
     `interface` is what is enough for one that was built elsewhere. The folders `includes` are searched for
@@ -54,6 +54,7 @@ class Part(NamedTuple):
 
     name: str
     sources: Sequence[pathlib.Path]
+    flags: Sequence[str] = ()
     includes: Sequence[str] = ()
     link_flags: Sequence[str] = ()
     about: Sequence[Any] = ()
@@ -65,6 +66,30 @@ CORE = Part("core", sorted(SOURCES.glob("*.cc")))
 
 class BuildError(Exception):
     """The kernels are unavailable; the message is one sentence that says why."""
+
+
+def own_cells():
+    """The library of the user's own cells, in the header that `$KERAS_GATES_CELLS` names; None without one.
+
+    It is a core with these cells in the place of the package's: so it is compiled in seconds.
+
+    Raises:
+        BuildError: there is no such file.
+    """
+    chosen = os.environ.get("KERAS_GATES_CELLS")
+    if not chosen:
+        return None
+    header = pathlib.Path(chosen).resolve()
+    if not header.is_file():
+        raise BuildError(f"KERAS_GATES_CELLS must be the path of a header; there is no file {chosen!r}.")
+    read = sorted({header, *header.parent.glob("*.h")})  # it may include those beside it
+    return Part(
+        "cells",
+        CORE.sources,
+        flags=[f'-DKERAS_GATES_CELLS="{header}"'],
+        includes=[str(SOURCES)],
+        about=[(path.name, path.read_bytes()) for path in read],
+    )
 
 
 def load(part, load_and_test, load_only):
@@ -255,7 +280,7 @@ def compile_part(part, compiler, architecture, target):
         objects = [pathlib.Path(folder) / f"{source.stem}.o" for source in part.sources]
         level, *more = architecture.split("+")
         machine = [f"-march={level}", *(f"-m{name}" for name in more)]
-        flags = [*FLAGS, *machine, *(f"-I{include}" for include in part.includes)]
+        flags = [*FLAGS, *machine, *part.flags, *(f"-I{include}" for include in part.includes)]
         pairs = zip(part.sources, objects, strict=True)
         _run_together([[compiler, *flags, "-c", source, "-o", to] for source, to in pairs])
         _run_together([[compiler, "-shared", "-pthread", *objects, "-o", target, *part.link_flags]])

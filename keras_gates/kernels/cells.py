@@ -135,7 +135,7 @@ def _layer_norm_lstm(cell):
     }
 
 
-_DESCRIBED: dict[type[keras.Layer], Callable] = {
+DESCRIBED: dict[type[keras.Layer], Callable] = {
     SimpleRNNCell: _named("simple"),
     IndRNNCell: _independent,
     LSTMCell: _lstm,
@@ -164,7 +164,7 @@ _DESCRIBED: dict[type[keras.Layer], Callable] = {
 
 # Cells for the self-test of new kernels: each class, and options until every kernel has its turn.
 EXAMPLES = [
-    *_DESCRIBED,
+    *DESCRIBED,
     partial(SimpleRNNCell, activation="relu"),
     partial(IndRNNCell, activation="tanh"),
     partial(LSTMCell, activation="linear"),
@@ -207,7 +207,7 @@ def describe(cell):
 
     A subclass may have other equations, so only the classes themselves count.
     """
-    describe_this = _DESCRIBED.get(type(cell))
+    describe_this = DESCRIBED.get(type(cell))
     if describe_this is None or (cell.compute_dtype, cell.variable_dtype) not in _DTYPES:
         return None
     if getattr(cell, "recurrent_activation", keras.activations.sigmoid) is not keras.activations.sigmoid:

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import itertools
+import logging
 import struct
 import weakref
 
@@ -11,7 +12,9 @@ import numpy as np
 from keras_gates.kernels import build
 from keras_gates.kernels.signature import BACKWARD_INPUTS, DIFFERENTIATED, INPUTS
 
-ABI_VERSION = 4
+_log = logging.getLogger("keras_gates")
+
+ABI_VERSION = 5
 
 _ACTIVATIONS = ("tanh", "linear", "relu")
 _ERRORS = {1: ValueError, 2: MemoryError, 3: RuntimeError}
@@ -48,18 +51,22 @@ class _Layout(ctypes.Structure):
 class Core:
     """The C interface of a loaded library.
 
+    Args:
+        path: of the library.
+        mode: the doors of the frameworks look for these functions among the global ones.
+
     Raises:
         OSError: the library is not one, or has another interface.
     """
 
-    def __init__(self, path):
-        # The doors of the frameworks look for these functions among the global ones.
-        loaded = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    def __init__(self, path, mode=ctypes.RTLD_GLOBAL):
+        loaded = ctypes.CDLL(str(path), mode=mode)
         try:
             version = loaded.keras_gates_abi_version()
             self._layout = loaded.keras_gates_layout
             self._passes = {"forward": loaded.keras_gates_forward, "backward": loaded.keras_gates_backward}
             self._take, self._return = loaded.keras_gates_take, loaded.keras_gates_return
+            self._cells, self._add_cells = loaded.keras_gates_cells, loaded.keras_gates_add_cells
             name_of = loaded.keras_gates_cell_name
         except AttributeError as error:
             raise OSError("it has no kernels") from error
@@ -73,9 +80,21 @@ class Core:
             function.argtypes = [
                 ctypes.POINTER(_Options), ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t,
             ]  # fmt: skip
+        self._cells.restype = ctypes.c_void_p
+        self._add_cells.argtypes, self._add_cells.restype = [ctypes.c_void_p], None
         name_of.argtypes, name_of.restype = [ctypes.c_int32], ctypes.c_char_p
         names = itertools.takewhile(bool, map(name_of, itertools.count()))
         self.cells = {name.decode(): place for place, name in enumerate(names)}
+        self.added: list[str] = []  # of these, the names that another library serves
+
+    def add_cells(self, other):
+        """Serve the cells of another library, too. Raises a `BuildError` if it has a name that is taken."""
+        taken = self.cells.keys() & other.cells.keys()
+        if taken:
+            raise build.BuildError(f"the package has a kernel {min(taken)!r} itself; choose another name.")
+        self._add_cells(other._cells())
+        self.added = list(other.cells)
+        self.cells |= {name: len(self.cells) + place for name, place in other.cells.items()}
 
     def options(self, attributes):
         """The options of a call, from attributes by name; others are ignored."""
@@ -165,7 +184,11 @@ def _packed(tensors):
 
 @functools.cache
 def library():
-    """The core, from the cache or built now and tested. Raises a `BuildError` if there is none."""
+    """The core, from the cache or built now and tested, with the user's own cells if it can have them.
+
+    Raises:
+        BuildError: there is none.
+    """
     from keras_gates.kernels import selftest
 
     def load_and_test(path):
@@ -174,4 +197,13 @@ def library():
         selftest.check(core.run_arrays, selftest.FEW, products="bfloat16")
         return core
 
-    return build.load(build.CORE, load_and_test, Core)
+    core = build.load(build.CORE, load_and_test, Core)
+    try:
+        own = build.own_cells()
+        if own:
+            # its functions have the names of the core's
+            load = functools.partial(Core, mode=ctypes.RTLD_LOCAL)
+            core.add_cells(build.load(own, load, load))
+    except build.BuildError as error:
+        _log.warning("keras_gates runs without the kernels of KERAS_GATES_CELLS: %s", error)
+    return core

@@ -19,7 +19,7 @@ _CELLS: dict[tuple, tuple] = {}  # from an operation's description of a cell to 
 def remember(cell, description):
     """Store a cell's class and arguments, so that its equations can be found by this description."""
     key = _key(description)
-    if key not in _CELLS:
+    if key not in _CELLS or _CELLS[key][0] is not type(cell):  # the user may define a class again
         _CELLS[key] = type(cell), {name: getattr(cell, name) for name in arguments_of(type(cell))}
 
 

@@ -43,7 +43,7 @@ def check(run, examples=EXAMPLES, products="float32"):
     """
     for example, error in errors(run, examples, products).items():
         if not error < _TOLERANCE[products]:  # so that NaN fails
-            raise BuildError(f"their self-test failed: {name_of(example)} is off by {error:.1e}.")
+            raise BuildError(f"the self-test failed: {name_of(example)} is off by {error:.1e}.")
 
 
 def errors(run, examples=EXAMPLES, products="float32"):

@@ -64,10 +64,15 @@ void expect(const char* name, const Tensor& tensor, Dims dims) {
                   text_of(tensor) + "."};
 }
 
+const char* cell_name(int32_t cell) {
+  const auto names = cell_names();
+  return cell >= 0 && size_t(cell) < names.size() ? names[cell] : nullptr;
+}
+
 CellSpec cell_of(const KerasGatesOptions& options) {
   const int activations = int(std::size(activation_names));
   const auto known = [&](int32_t activation) { return activation >= 0 && activation < activations; };
-  if (!keras_gates_cell_name(options.cell)) throw Invalid{"there is no cell " + std::to_string(options.cell) + "."};
+  if (!cell_name(options.cell)) throw Invalid{"there is no cell " + std::to_string(options.cell) + "."};
   if (!known(options.activation) || !known(options.output_activation)) throw Invalid{"there is no such activation."};
   CellSpec cell;
   cell.kind = options.cell;
@@ -231,33 +236,59 @@ int32_t status_of(Run run, char* message, size_t size) {
   return keras_gates_ok;
 }
 
+KerasGatesLayout layout(int32_t cell, int64_t units) {
+  CellSpec spec;
+  spec.kind = cell;
+  const Layout found = layout_of(spec);
+  const int64_t padded = padded_units(int(units));
+  return {found.memories, found.tape_slots * padded, found.memories * padded};
+}
+
+int32_t try_forward(const KerasGatesOptions* options, const Tensor* inputs, const Tensor* outputs, char* message,
+                    size_t message_size) {
+  return status_of([&] { forward(*options, inputs, outputs); }, message, message_size);
+}
+
+int32_t try_backward(const KerasGatesOptions* options, const Tensor* inputs, const Tensor* gradients, char* message,
+                     size_t message_size) {
+  return status_of([&] { backward(*options, inputs, gradients); }, message, message_size);
+}
+
+const KerasGatesCells own_cells{cell_name, layout, try_forward, try_backward};
+const KerasGatesCells* added_cells = nullptr;
+
+// The library that a cell is of; `cell` becomes its place there.
+const KerasGatesCells& library_of(int32_t& cell) {
+  const int32_t own = int32_t(cell_names().size());
+  if (!added_cells || cell < own) return own_cells;
+  cell -= own;
+  return *added_cells;
+}
+
 }  // namespace
 }  // namespace gates
 
 int32_t keras_gates_abi_version(void) { return KERAS_GATES_ABI_VERSION; }
 
-const char* keras_gates_cell_name(int32_t cell) {
-  const auto names = gates::cell_names();
-  return cell >= 0 && size_t(cell) < names.size() ? names[cell] : nullptr;
-}
+const char* keras_gates_cell_name(int32_t cell) { return gates::library_of(cell).name(cell); }
 
-KerasGatesLayout keras_gates_layout(int32_t cell, int64_t units) {
-  gates::CellSpec spec;
-  spec.kind = cell;
-  const gates::Layout layout = gates::layout_of(spec);
-  const int64_t padded = gates::padded_units(int(units));
-  return {layout.memories, layout.tape_slots * padded, layout.memories * padded};
-}
+KerasGatesLayout keras_gates_layout(int32_t cell, int64_t units) { return gates::library_of(cell).layout(cell, units); }
 
 int32_t keras_gates_forward(const KerasGatesOptions* options, const KerasGatesTensor* inputs,
                             const KerasGatesTensor* outputs, char* message, size_t message_size) {
-  return gates::status_of([&] { gates::forward(*options, inputs, outputs); }, message, message_size);
+  KerasGatesOptions there = *options;
+  return gates::library_of(there.cell).forward(&there, inputs, outputs, message, message_size);
 }
 
 int32_t keras_gates_backward(const KerasGatesOptions* options, const KerasGatesTensor* inputs,
                              const KerasGatesTensor* gradients, char* message, size_t message_size) {
-  return gates::status_of([&] { gates::backward(*options, inputs, gradients); }, message, message_size);
+  KerasGatesOptions there = *options;
+  return gates::library_of(there.cell).backward(&there, inputs, gradients, message, message_size);
 }
+
+const KerasGatesCells* keras_gates_cells(void) { return &gates::own_cells; }
+
+void keras_gates_add_cells(const KerasGatesCells* cells) { gates::added_cells = cells; }
 
 void* keras_gates_take(size_t bytes, size_t* size) {
   try {

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERAS_GATES_ABI_VERSION 4  // goes up with every change to what stands here
+#define KERAS_GATES_ABI_VERSION 5  // goes up with every change to what stands here
 #define KERAS_GATES_EXPORT extern "C" __attribute__((visibility("default")))
 
 enum KerasGatesStatus { keras_gates_ok, keras_gates_invalid, keras_gates_no_memory, keras_gates_failed };
@@ -99,3 +99,19 @@ KERAS_GATES_EXPORT int32_t keras_gates_backward(const KerasGatesOptions* options
 // Memory for a tape that is found again by the next call; null where there is none. `size` is what was taken.
 KERAS_GATES_EXPORT void* keras_gates_take(size_t bytes, size_t* size);
 KERAS_GATES_EXPORT void keras_gates_return(void* data, size_t size);
+
+// The cells that a library was compiled with. Its functions count cells from zero.
+struct KerasGatesCells {
+  const char* (*name)(int32_t cell);
+  KerasGatesLayout (*layout)(int32_t cell, int64_t units);
+  int32_t (*forward)(const KerasGatesOptions* options, const KerasGatesTensor* inputs, const KerasGatesTensor* outputs,
+                     char* message, size_t message_size);
+  int32_t (*backward)(const KerasGatesOptions* options, const KerasGatesTensor* inputs,
+                      const KerasGatesTensor* gradients, char* message, size_t message_size);
+};
+
+KERAS_GATES_EXPORT const KerasGatesCells* keras_gates_cells(void);
+
+// From now on the functions above serve these cells too, of another library with this interface: their places come
+// after those of the cells that this one was compiled with. To be called once, before the first pass.
+KERAS_GATES_EXPORT void keras_gates_add_cells(const KerasGatesCells* cells);

@@ -3,16 +3,25 @@
 
 #include "backward.h"
 #include "forward.h"
+#ifdef KERAS_GATES_CELLS
+#include KERAS_GATES_CELLS  // a user's own cells, and the table of them, OwnCells
+#endif
 
 namespace gates {
 
+#ifdef KERAS_GATES_CELLS
+using Cells = OwnCells;
+#else
+using Cells = AllCells;
+#endif
+
 int padded_units(int units) { return int(round_up(units, lanes)); }
 
-std::vector<const char*> cell_names() { return {AllCells::names.begin(), AllCells::names.end()}; }
+std::vector<const char*> cell_names() { return {Cells::names.begin(), Cells::names.end()}; }
 
 Layout layout_of(const CellSpec& spec) {
   Layout found{};
-  AllCells::with_cell(spec, [&](const auto& cell) {
+  Cells::with_cell(spec, [&](const auto& cell) {
     using Cell = std::decay_t<decltype(cell)>;
     found = {Cell::gates,      recurrent_gates<Cell>, Cell::heard,       Cell::bias_rows,
              tape_slots<Cell>, Cell::memories,        Cell::reads_below, Cell::vectors};
@@ -21,11 +30,11 @@ Layout layout_of(const CellSpec& spec) {
 }
 
 void run_forward(const CellSpec& spec, const Sequences& in, const Results& out) {
-  AllCells::with_cell(spec, [&](const auto& cell) { Forward(cell, in, out).run(); });
+  Cells::with_cell(spec, [&](const auto& cell) { Forward(cell, in, out).run(); });
 }
 
 void run_backward(const CellSpec& spec, const Sequences& in, const Results& out, const Gradients& gradients) {
-  AllCells::with_cell(spec, [&](const auto& cell) { Backward(cell, in, out, gradients).run(); });
+  Cells::with_cell(spec, [&](const auto& cell) { Backward(cell, in, out, gradients).run(); });
 }
 
 }  // namespace gates
