@@ -830,8 +830,9 @@ def test_inputs_are_checked():
         forward(**{**arguments, "vector_names": "g", "vectors": tf.zeros((1, 5))})
     with pytest.raises(tf.errors.InvalidArgumentError, match="one feature beside the memory below"):
         forward(**{**arguments, "cell": "upper_level", "x": tf.zeros((2, 3, 5))})
+    of_one_gate = {"kernel": tf.zeros((4, 5)), "recurrent_kernel": tf.zeros((5, 5)), "bias": tf.zeros((5,))}
     with pytest.raises(tf.errors.InvalidArgumentError, match="`shows_memory` must"):
-        forward(**{**arguments, "cell": "simple", "shows_memory": True})
+        forward(**{**arguments, **of_one_gate, "cell": "simple", "shows_memory": True})
 
 
 def second_derivatives(layer, x, states, mask, cotangents, when, traced):
