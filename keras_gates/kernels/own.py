@@ -15,9 +15,9 @@ _REGISTERED: set[type[GatedCell]] = set()
 def register(cell: type[GatedCell], kernel: str) -> None:
     """Say which kernel computes a cell of your own, from the header that `$KERAS_GATES_CELLS` names.
 
-    `docs/speed.md` shows such a header. Before a process uses the kernel first, and first with another
-    activation, it is compared with the cell's `step` in double precision. If it is wrong or missing, a
-    warning says so and the cell takes the plain path.
+    The page on fused kernels, `docs/speed.md`, shows such a header. Each process compares the kernel with the
+    cell's `step`, in double precision, before its first use and for each activation. If it is wrong or
+    missing, a warning says so and the cell takes the plain path.
 
     Args:
         cell: a class derived from `keras_gates.cells.GatedCell`, without weights or arguments of its own.
@@ -33,7 +33,7 @@ def register(cell: type[GatedCell], kernel: str) -> None:
         raise ValueError(
             f"`cell` must be a class of your own; the package has the kernel of {cell.__name__}."
         )
-    arguments = [name for name in arguments_of(cell) if name not in arguments_of(GatedCell)]
+    arguments = _arguments_added_by(cell)
     if arguments:
         raise ValueError(
             "`cell` must have no arguments of its own, which no kernel knows; "
@@ -46,6 +46,10 @@ def register(cell: type[GatedCell], kernel: str) -> None:
         )
     DESCRIBED[cell] = lambda _: {"cell": kernel}
     _REGISTERED.add(cell)
+
+
+def _arguments_added_by(cell):
+    return [name for name in arguments_of(cell) if name not in arguments_of(GatedCell)]
 
 
 def serves(cell, description):
