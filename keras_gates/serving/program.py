@@ -101,8 +101,8 @@ class Program:
 
     Attributes:
         inputs: arrays by name, which a run fills with what it is given.
-        outputs: arrays by name, which a run fills. None of them shares memory with an input, so the states
-            among them may be given to the next run.
+        outputs: arrays by name, which a run fills. None of them shares memory with an input.
+        states: those outputs that have the name of an input, which the next run may be given.
 
     Raises:
         NotNativeError: the function has an operation that is unknown here, or computes in half precision; the
@@ -118,18 +118,21 @@ class Program:
             outputs = self._follow(graph.nodes, list(graph.results.values()), given)
             named = zip(graph.results, outputs, strict=True)
             self.outputs = {name: self._apart_from_inputs(x) for name, x in named}
+        self.states = {name: x for name, x in self.outputs.items() if name in self.inputs}
 
-    def run(self, given):
+    def run(self, *given):
         """Compute the outputs from the inputs.
 
         Args:
-            given: an array of its dtype and shape for each input, by name.
+            *given: dicts that together have an array of its dtype and shape for each input, by name.
 
         Raises:
             IndexError: an input selects an element that does not exist.
         """
-        for name, x in given.items():
-            self.inputs[name][...] = x
+        places = self.inputs
+        for some in given:
+            for name, x in some.items():
+                places[name][...] = x
         with np.errstate(all="ignore"):
             for call in self._calls:
                 call()

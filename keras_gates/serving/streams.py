@@ -210,19 +210,20 @@ class NativeStream(Stream):
             steps: for each of them its inputs, arrays by name.
             length: how many they are.
         """
-        program, state = self._taken(), self._state
+        program, states = self._taken(), self._state
         outputs = {
             name: np.empty((len(x), length, *x.shape[1:]), x.dtype)
             for name, x in program.outputs.items()
-            if name not in state
+            if name not in states
         }
         try:
             for t, inputs in enumerate(steps):
-                program.run({**inputs, **state})
-                state = {name: program.outputs[name] for name in state}
+                program.run(inputs, states)
+                states = program.states
                 for name, x in outputs.items():
                     x[:, t] = program.outputs[name]
-            self._keep(state)
+            for name, kept in self._state.items():
+                kept[...] = states[name]
         except IndexError as error:
             raise ValueError(f"The inputs {listed(inputs)} are out of range: {error}.") from error
         finally:
