@@ -102,7 +102,7 @@ def contestants(backend, cell, shape):
     return runs
 
 
-def serve(backend):
+def serve(backend, contestants):
     """Answer each line of JSON: `[cell, shape]` with names of contestants, a name with its seconds."""
     runs = {}
     for line in sys.stdin:
@@ -122,7 +122,7 @@ def serve(backend):
 
 
 class Worker:
-    def __init__(self, backend, python):
+    def __init__(self, backend, python, script=__file__):
         environment = {
             **os.environ,
             "KERAS_BACKEND": backend,
@@ -130,7 +130,7 @@ class Worker:
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
         self.process = subprocess.Popen(
-            [python, __file__, "--serve", backend], env=environment, text=True,
+            [python, script, "--serve", backend], env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
@@ -161,6 +161,22 @@ def measure(workers, cell, shape, rounds):
     return {turn: list(map(statistics.median, zip(*each, strict=True))) for turn, each in seconds.items()}
 
 
+def measure_all(workers, options):
+    """A row for each cell and shape, with milliseconds by contestant; then the workers end."""
+    rows = []
+    for cell in options.cells:
+        for shape in options.shapes:
+            medians = measure(workers, cell, [int(n) for n in shape.split("x")], options.rounds)
+            milliseconds = {
+                f"{name}, {backend}": [1e3 * s for s in both] for (backend, name), both in medians.items()
+            }
+            rows.append({"cell": cell, "shape": shape, "milliseconds": milliseconds})
+            print(table(rows).splitlines()[-1], file=sys.stderr)
+    for worker in workers.values():
+        worker.end()
+    return rows
+
+
 def table(rows):
     columns = list(dict.fromkeys(key for row in rows for key in row["milliseconds"]))
     lines = ["| cell | batch × time × input × units | " + " | ".join(f"{c}, ms" for c in columns) + " |"]
@@ -184,20 +200,10 @@ def main():
     parser.add_argument("--serve", choices=["tensorflow", "jax", "torch"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        return serve(options.serve)
+        return serve(options.serve, contestants)
     pythons = {"tensorflow": sys.executable, "jax": options.jax, "torch": options.torch}
     workers = {backend: Worker(backend, p) for backend, p in pythons.items() if has(p, backend)}
-    rows = []
-    for cell in options.cells:
-        for shape in options.shapes:
-            medians = measure(workers, cell, [int(n) for n in shape.split("x")], options.rounds)
-            milliseconds = {
-                f"{name}, {backend}": [1e3 * s for s in both] for (backend, name), both in medians.items()
-            }
-            rows.append({"cell": cell, "shape": shape, "milliseconds": milliseconds})
-            print(table(rows).splitlines()[-1], file=sys.stderr)
-    for worker in workers.values():
-        worker.end()
+    rows = measure_all(workers, options)
     print(table(rows))
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=1), encoding="utf-8")
