@@ -34,6 +34,7 @@ _MUSIC = (
     "Our networks end at the best epoch in validation and use dropout; a frame is predicted by independent "
     "notes, as in the paper."
 )
+_COUNTING = "--epochs 40 --learning-rate 0.03 --patience 40"
 _LONG_MUSIC = "--batch-size 4 --learning-rate 0.003 --average 0.99 --patience 30"
 _PIXELS = "All read the 60,000 digits of MNIST; we hold 5,000 of them out for validation."
 
@@ -153,11 +154,11 @@ PRESETS = {
     ),
     "gers2001": Preset(
         "Counting: trained on short strings, tested up to n = 1,000 (Gers & Schmidhuber 2001).",
-        {"synthetic --task anbn": {}, "synthetic --task anbncn": {}},
-        (),
-        "units=8",
-        5,
-        "The paper's networks have fewer units and are trained string by string.",
+        {f"synthetic --task anbn --hard {_COUNTING}": {}, f"synthetic --task anbn {_COUNTING}": {}},
+        ("lstm", "NFG", "peephole", "coupled", "gru", "NIG", "simple", "janet"),
+        "units=4",
+        3,
+        "The paper trains string by string, with sigmoids; half of ours have hard ones.",
     ),
     "koutnik2014": Preset(
         "Waves learnt by heart by a clockwork and a simple network (Koutník et al. 2014, in a replication).",
