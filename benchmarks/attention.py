@@ -10,10 +10,13 @@ mean of the data set, and the sizes are the defaults for it.
 import argparse
 import os
 import statistics
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the experiments are not installed
 
 import keras
 import numpy as np

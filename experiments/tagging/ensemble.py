@@ -15,7 +15,7 @@ from experiments.tagging.pieces import pieces
 from experiments.tagging.reading import reads_characters
 from keras_gates.layers.crf import IMPOSSIBLE
 
-TINY = 1e-30  # so that the logarithm of no probability is `IMPOSSIBLE`
+TINY = 1e-30  # whose logarithm is finite, and above `IMPOSSIBLE`, which marks a masked step
 
 
 def ensemble(paths):
