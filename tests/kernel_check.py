@@ -7,14 +7,17 @@ makes every check of `CHECKS` and writes, for each name, an empty string or why 
 """
 
 import contextlib
+import ctypes
 import functools
 import json
 import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 
 # Two devices for JAX, which reads this when it starts.
@@ -26,7 +29,7 @@ from kernel_problems import CELLS, random_layer
 from own_kernel import my_cell, write_header
 
 import keras_gates
-from keras_gates.kernels import operation
+from keras_gates.kernels import core, operation
 
 BACKEND = keras.backend.backend()
 TOLERANCE = 2e-5
@@ -620,6 +623,89 @@ def _():
     with counted() as calls, contextlib.suppress(RuntimeError):
         layer(torch.ones(2, 3, 4, device="meta"), training=True)
     assert not calls
+
+
+def team_of(size):
+    """An OpenMP runtime whose teams have `size` threads, and a list that grows by one with every team."""
+    teams, here = [], threading.local()
+    member = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+    def run(place, work, data):
+        here.place = place
+        member(work)(data)
+
+    def parallel(work, data, *_):
+        teams.append(size)
+        others = [threading.Thread(target=run, args=(place, work, data)) for place in range(1, size)]
+        for other in others:
+            other.start()
+        run(0, work, data)
+        for other in others:
+            other.join()
+
+    unsigned = ctypes.c_uint
+    functions = [
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, unsigned, unsigned)(parallel),
+        ctypes.CFUNCTYPE(ctypes.c_int)(lambda: here.place),
+        ctypes.CFUNCTYPE(ctypes.c_int)(lambda: size),
+    ]
+    runtime = core.OpenMP(*(ctypes.cast(function, ctypes.c_void_p) for function in functions))
+    runtime.functions = functions  # which must live as long
+    return runtime, teams
+
+
+@contextlib.contextmanager
+def on_threads_of(runtime):
+    """Where the kernels run on the threads of an OpenMP runtime; None for threads of their own."""
+    from keras_gates.kernels import on_torch
+
+    usual = on_torch._openmp
+    on_torch._openmp = lambda: runtime
+    on_torch._parsed.cache_clear()
+    try:
+        yield
+    finally:
+        on_torch._openmp = usual
+        on_torch._parsed.cache_clear()
+
+
+@check("on any threads the same to the last bit", only="torch")
+def _():
+    """On those of PyTorch, on the kernels' own, on teams as large as wanted, smaller and larger."""
+    import torch
+
+    threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
+    layer, question = random_layer(CELLS["peephole"], (65, 20, 33, 40, "right", False))
+    torch.set_num_threads(2)
+    try:
+        want = answers(layer, *question)
+        for runtime, teams in ((None, []), *map(team_of, (1, 2, 5))):
+            with on_threads_of(runtime):
+                got = answers(layer, *question)
+            assert all(np.array_equal(got[name], want[name]) for name in want)
+            assert len(teams) == (2 if runtime and cores > 1 else 0), "one for each pass"
+    finally:
+        torch.set_num_threads(threads)
+
+
+@check("the threads are those of PyTorch", only="torch")
+def _():
+    import torch
+
+    from keras_gates.kernels import on_torch
+
+    assert (on_torch._openmp() is not None) == torch.backends.openmp.is_available()
+
+
+@check("a child of a fork has no threads of PyTorch and computes all the same", only="torch")
+def _():
+    layer, question = random_layer(CELLS["lstm"], (4, 3, 2, 5, "none", False))
+    want = answers(layer, *question)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)  # one that waits for threads that are gone would wait for ever
+        os._exit(bool(outcome(lambda: assert_close(answers(layer, *question), want))))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def outcome(function):

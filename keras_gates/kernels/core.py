@@ -14,10 +14,29 @@ from keras_gates.kernels.signature import BACKWARD_INPUTS, DIFFERENTIATED, INPUT
 
 _log = logging.getLogger("keras_gates")
 
-ABI_VERSION = 5
+ABI_VERSION = 6
 
 _ACTIVATIONS = ("tanh", "linear", "relu")
 _ERRORS = {1: ValueError, 2: MemoryError, 3: RuntimeError}
+
+
+class OpenMP(ctypes.Structure):
+    """The addresses of the functions of an OpenMP runtime by which a call runs on its threads."""
+
+    _fields_ = [
+        ("GOMP_parallel", ctypes.c_void_p),
+        ("omp_get_thread_num", ctypes.c_void_p),
+        ("omp_get_num_threads", ctypes.c_void_p),
+    ]
+
+    @classmethod
+    def of(cls, library):
+        """Those of the runtime that a loaded library is linked with; None if there is none."""
+        try:
+            functions = [getattr(library, name) for name, _ in cls._fields_]
+        except AttributeError:
+            return None
+        return cls(*(ctypes.cast(function, ctypes.c_void_p) for function in functions))
 
 
 class _Options(ctypes.Structure):
@@ -35,6 +54,7 @@ class _Options(ctypes.Structure):
         ("shows_memory", ctypes.c_int32),
         ("threads", ctypes.c_int32),
         ("bfloat16_products", ctypes.c_int32),
+        ("openmp", ctypes.POINTER(OpenMP)),
     ]
 
 
@@ -96,8 +116,11 @@ class Core:
         self.added = list(other.cells)
         self.cells |= {name: len(self.cells) + place for name, place in other.cells.items()}
 
-    def options(self, attributes):
-        """The options of a call, from attributes by name; others are ignored."""
+    def options(self, attributes, openmp=None):
+        """The options of a call, from attributes by name; others are ignored.
+
+        `openmp` says whose threads do the work, an `OpenMP`; None for the library's own.
+        """
         same = (
             "update_writes", "output_previous", "constant",
             "go_backwards", "zero_output_for_mask", "show_initial_state", "shows_memory", "threads",
@@ -108,6 +131,7 @@ class Core:
             activation=_ACTIVATIONS.index(attributes["activation"]),
             output_activation=_ACTIVATIONS.index(attributes["output_activation"]),
             vector_names=attributes["vector_names"].encode(),
+            openmp=openmp and ctypes.pointer(openmp),
             **{name: attributes[name] for name in same},
         )
 

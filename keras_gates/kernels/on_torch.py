@@ -1,6 +1,7 @@
 """The kernels under PyTorch: two operators that call the C interface on data pointers, their gradients."""
 
 import contextlib
+import ctypes
 import functools
 import json
 import math
@@ -51,7 +52,17 @@ def vjp(function, primals, cotangents):
 def _parsed(attributes):
     """Attributes from their JSON, and the options of a call."""
     parsed = json.loads(attributes)
-    return parsed, library().options(parsed)
+    return parsed, library().options(parsed, _openmp())
+
+
+@functools.cache
+def _openmp():
+    """The OpenMP runtime on whose threads PyTorch works; None if it works on others.
+
+    The kernels work on them too: idle ones keep their cores busy for milliseconds, and other threads would
+    have to share the cores with them.
+    """
+    return core.OpenMP.of(ctypes.CDLL(torch._C.__file__))
 
 
 def _run(way, options, inputs, outputs):
@@ -117,7 +128,7 @@ def _keep_for_backward(ctx, inputs, output):
     *tensors, ctx.attributes = inputs
     outputs, *states, gates, memory = output
     ctx.mark_non_differentiable(gates, memory)
-    # Else PyTorch would fill zeros as large as the tape, and its idle threads then spin beside the kernel's.
+    # Else PyTorch would fill zeros as large as the tape.
     ctx.set_materialize_grads(False)
     ctx.shapes = [outputs.shape, *(state.shape for state in states)]
     ctx.save_for_backward(*tensors, outputs, gates, memory)

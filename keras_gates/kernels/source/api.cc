@@ -117,6 +117,7 @@ struct Call {
                     ", which has no memory."};
     in.bfloat16_products = options.bfloat16_products && has_bfloat16;
     in.threads = options.threads > 0 ? options.threads : available_threads();
+    in.openmp = options.openmp;
   }
 
   int64_t tape_columns(int rows) const { return int64_t(rows) * padded_units(in.units); }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERAS_GATES_ABI_VERSION 5  // goes up with every change to what stands here
+#define KERAS_GATES_ABI_VERSION 6  // goes up with every change to what stands here
 #define KERAS_GATES_EXPORT extern "C" __attribute__((visibility("default")))
 
 enum KerasGatesStatus { keras_gates_ok, keras_gates_invalid, keras_gates_no_memory, keras_gates_failed };
@@ -58,6 +58,13 @@ struct KerasGatesTensor {
   int64_t dims[3];
 };
 
+// Functions of an OpenMP runtime that has GCC's interface.
+struct KerasGatesOpenMP {
+  void (*parallel)(void (*work)(void*), void* data, unsigned threads, unsigned flags);  // GOMP_parallel
+  int (*thread)(void);                                                                  // omp_get_thread_num
+  int (*threads)(void);                                                                 // omp_get_num_threads
+};
+
 struct KerasGatesOptions {
   int32_t cell;               // its place among the names that keras_gates_cell_name gives
   int32_t activation;         // 0 tanh, 1 linear, 2 relu
@@ -72,6 +79,9 @@ struct KerasGatesOptions {
   int32_t shows_memory;          // an output is h and the first memory, side by side: `outputs` is twice as wide
   int32_t threads;               // 0: as many as the process may run at once
   int32_t bfloat16_products;     // with sums of floats; of floats where the processor does not multiply bfloat16
+  // The runtime on whose threads the call runs; null for threads of the library's own. Those of a framework's runtime
+  // keep their cores busy for milliseconds when they are idle, and other threads have to share the cores with them.
+  const struct KerasGatesOpenMP* openmp;
 };
 
 // The sizes of a cell's states and of the tape: `gates` is (time, batch, gate_columns), `memory` is

@@ -22,7 +22,7 @@ class Backward : Pass<Cell> {
     for (int part = 0; part < parts; part++) work.push_back(take());
     Barrier packed_up, added_up;
     std::atomic<int> next{0};
-    run_on_threads(parts, [&](int thread, int threads) {
+    run_on_threads(parts, in_.openmp, [&](int thread, int threads) {
       this->pack(thread, threads);
       packed_up.wait(threads);
       for (int part; (part = next++) < parts;) {

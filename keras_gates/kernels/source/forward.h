@@ -20,7 +20,7 @@ class Forward : Pass<Cell> {
     for (int part = 0; part < this->parts(); part++) work.push_back(take());
     Barrier packed_up;
     std::atomic<size_t> next{0};
-    run_on_threads(this->parts(), [&](int thread, int threads) {
+    run_on_threads(this->parts(), in_.openmp, [&](int thread, int threads) {
       this->pack(thread, threads);
       packed_up.wait(threads);
       for (size_t s; (s = next++) < slices_.size();) run_slice(slices_[s], work[thread]);

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+struct KerasGatesOpenMP;
+
 namespace gates {
 
 // The most weight vectors that any cell has.
@@ -30,6 +32,7 @@ struct Sequences {
   bool shows_memory = false;                // an output is h and the first memory, side by side; else h alone
   bool bfloat16_products = false;           // with sums of floats; all else is of floats
   int threads = 1;
+  const KerasGatesOpenMP* openmp = nullptr;  // on whose threads the call runs; null for our own
 };
 
 // What the forward pass gives. The tape is what the backward pass needs, absent where there will be none.

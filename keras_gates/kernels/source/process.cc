@@ -12,6 +12,7 @@ void after_fork_in_parent() { process().mutex.unlock(); }
 void after_fork_in_child() {
   Process& p = process();
   p.running = 0;
+  p.forked = true;
   p.idle = nullptr;
   new (&p.released) std::condition_variable;  // threads that waited on the old one are gone
   p.mutex.unlock();

@@ -15,6 +15,7 @@ struct Process {
   std::mutex mutex;                  // guards what follows
   std::condition_variable released;  // some threads have finished
   int running = 0;                   // threads at work
+  bool forked = false;               // in a child of a fork: OpenMP still counts on threads that are gone
   Worker* idle = nullptr;            // threads that wait for work
   std::vector<Block> store;          // memory not in use
   size_t stored = 0;                 // its bytes

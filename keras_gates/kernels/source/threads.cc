@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "api.h"
 #include "process.h"
 
 namespace gates {
@@ -134,12 +135,11 @@ void return_workers(Worker* workers) {
   }
 }
 
-}  // namespace
+using Share = std::function<void(int, int)>;
 
-void run_on_threads(int wanted, const std::function<void(int, int)>& work) {
-  const int granted = start_running(std::max(1, wanted));
+void run_on_workers(int wanted, const Share& work) {
   int count = 0;
-  Worker* const workers = take_workers(granted - 1, count);
+  Worker* const workers = take_workers(wanted - 1, count);
   const int threads = 1 + count;
   cpu_set_t cores;
   const bool elsewhere = workers && other_cores(cores);
@@ -152,6 +152,33 @@ void run_on_threads(int wanted, const std::function<void(int, int)>& work) {
   work(0, threads);
   for (Worker* worker = workers; worker; worker = worker->next) worker->wait();
   return_workers(workers);
+}
+
+// What each thread of an OpenMP team runs.
+struct Region {
+  const KerasGatesOpenMP& openmp;
+  int wanted;
+  const Share& work;
+
+  // The team may be larger or smaller than wanted.
+  void run() const {
+    const int thread = openmp.thread(), threads = std::min(wanted, openmp.threads());
+    if (thread < threads) work(thread, threads);
+  }
+};
+
+// The team is as large as the framework's own: for a smaller one, OpenMP would end threads and later start new ones.
+void run_on_team(const KerasGatesOpenMP& openmp, int wanted, const Share& work) {
+  Region region{openmp, wanted, work};
+  openmp.parallel([](void* data) { static_cast<Region*>(data)->run(); }, &region, 0, 0);
+}
+
+}  // namespace
+
+void run_on_threads(int wanted, const KerasGatesOpenMP* openmp, const Share& work) {
+  const int granted = start_running(std::max(1, wanted));
+  if (openmp && granted > 1 && !process().forked) run_on_team(*openmp, granted, work);
+  else run_on_workers(granted, work);
   stop_running(granted);
 }
 
