@@ -51,6 +51,7 @@ def interrupted(table, tmp_path_factory):
 
 COMMANDS = {
     "predict": lambda run: sentiment.main(["predict", str(run), "an odd number"]),
+    "evaluate": lambda run: sentiment.main(["evaluate", str(run)]),
     "inspect": lambda run: inspect.main([str(run), "an odd number"]),
     "report": lambda run: report.main([str(run)]),
     "resume": lambda run: sentiment.main(["--resume", str(run)]),
@@ -72,12 +73,12 @@ CONFIGS = {
 }
 # these do not look at the labels or the task, so the run is as good as whole for them
 MISFITS = {
-    "too few labels": ({"labels": ["odd"]}, {"predict", "inspect", "resume"}),
-    "other labels": ({"labels": ["black", "white"]}, {"resume"}),
-    "another task": ({"task": "tagging"}, {"predict", "inspect", "resume"}),
-    "no task": ({"task": "cooking"}, {"predict", "inspect", "resume"}),
-    "a module that is no task": ({"task": "common"}, {"predict", "inspect", "resume"}),
-    "a path for a task": ({"task": "../../tmp"}, {"predict", "inspect", "resume"}),
+    "too few labels": ({"labels": ["odd"]}, {"predict", "evaluate", "inspect", "resume"}),
+    "other labels": ({"labels": ["black", "white"]}, {"evaluate", "resume"}),
+    "another task": ({"task": "tagging"}, {"predict", "evaluate", "inspect", "resume"}),
+    "no task": ({"task": "cooking"}, {"predict", "evaluate", "inspect", "resume"}),
+    "a module that is no task": ({"task": "common"}, {"predict", "evaluate", "inspect", "resume"}),
+    "a path for a task": ({"task": "../../tmp"}, {"predict", "evaluate", "inspect", "resume"}),
 }
 
 
@@ -239,6 +240,12 @@ def test_predict_with_a_damaged_saved_model(finished, tmp_path, capsys, damage):
     shutil.copytree(finished, run)
     damage(run / "saved_model")
     assert_refused(capsys, COMMANDS["predict"], run)
+
+
+def test_runs_of_another_model_do_not_answer(finished, tmp_path, capsys):
+    run = damaged(finished, {"task": "tagging", "reads": "words"}, tmp_path)
+    command = lambda run: tagging.main(["evaluate", str(run)])  # noqa: E731
+    assert_refused(capsys, command, run, "holds no model of experiments.tagging: it has no output")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "3", "{bad"])

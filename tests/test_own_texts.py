@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import sys
 import warnings
 import zipfile
@@ -17,7 +18,9 @@ import tensorflow as tf
 
 pytest.importorskip("matplotlib", reason="the experiments need keras_gates[experiments]")
 
+import keras
 import scipy.sparse
+import sklearn.metrics
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
@@ -28,6 +31,7 @@ from experiments.common.options import Parser, command_line
 from experiments.sentiment import __main__ as sentiment
 from experiments.sentiment import data as reviews
 from experiments.sentiment import linear, network, problem
+from experiments.sentiment.ensemble import evaluate
 from experiments.tagging.data import conll
 from keras_gates.layers.text import HashedNGrams
 
@@ -448,9 +452,6 @@ def test_what_a_run_says_of_itself(run):
 
 
 def test_the_saved_model_reads_characters_with_tensorflow_alone(run):
-    import keras
-    import tensorflow as tf
-
     texts = ["영화 정말 좋아요", "싫어요!", "", "unknown 🎬", "긴 글 " * 400, ("긴 글 " * 400)[:50]]
     served = tf.saved_model.load(run / "saved_model").signatures["serving_default"]
     (probabilities,) = served(tf.constant(texts)).values()
@@ -478,21 +479,119 @@ def test_predict_writes_every_form_and_answers_blank_lines(run, capsys, monkeypa
             assert list(entry["probabilities"]) == ["긍정", "부정"]
 
 
-def test_runs_answer_together_by_the_mean_of_their_probabilities(run, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def other(run):
+    """A run on the same data that answers otherwise."""
+    out = run.with_name("other")
+    arguments = [run.parent / "reviews.tsv", "--units", 3, "--embedding", 4, "--epochs", 1, "--seed", 7]
+    assert sentiment.main([*map(str, ["--dataset", *arguments, "--out", out])]) == 0
+    return out
+
+
+def test_runs_answer_together_by_the_mean_of_their_probabilities(run, other, tmp_path, capsys):
     def told(*runs):
         assert sentiment.main(["predict", *map(str, runs), "정말 좋아요", "--format", "json"]) == 0
         return json.loads(capsys.readouterr().out)["probabilities"]["긍정"]
 
-    other = tmp_path / "other"
-    arguments = [run.parent / "reviews.tsv", "--units", 3, "--embedding", 4, "--epochs", 1, "--seed", 7]
-    assert sentiment.main([*map(str, ["--dataset", *arguments, "--out", other])]) == 0
-    capsys.readouterr()
     assert told(run) != told(other)
     assert told(run, other, run) == pytest.approx((2 * told(run) + told(other)) / 3, abs=2e-6)
-    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
-    (other / "config.json").write_text(json.dumps({**config, "labels": ["a", "b"]}), encoding="utf-8")
-    assert sentiment.main(["predict", str(run), str(other), "좋아요"]) == 2
-    assert f"{other} has a, b." in capsys.readouterr().err
+    renamed = with_config(other, tmp_path / "renamed", labels=["a", "b"])
+    assert sentiment.main(["predict", str(run), str(renamed), "좋아요"]) == 2
+    assert f"{renamed} has a, b." in capsys.readouterr().err
+
+
+def with_config(run, copy, **changes):
+    """A copy of a run with other entries in its config.json."""
+    shutil.copytree(run, copy)
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    (copy / "config.json").write_text(json.dumps({**config, **changes}), encoding="utf-8")
+    return copy
+
+
+def test_evaluate_repeats_the_measures_of_a_run(run, capsys):
+    kept = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    found = evaluate([run])
+    assert {*found} == {"test_accuracy", "majority_accuracy", "test_loss", "test_f1"}
+    for measure, value in found.items():
+        assert value == pytest.approx(kept[measure], rel=1e-5), measure
+    assert sentiment.main(["evaluate", str(run)]) == 0
+    assert f"majority accuracy  {kept['majority_accuracy']:.4f}" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def noisy(run):
+    """Texts with labels of which a third is wrong, as (path, texts, labels), in a form of its own."""
+    rng = np.random.default_rng(3)
+    texts = [f"영화 {at} {word} 봤다" for at in range(40) for word in ("좋아요", "싫어요", "정말 별로")]
+    labels = [("긍정" if "좋아요" in text else "부정") for text in texts]
+    labels = [rng.choice(["긍정", "부정"]) if rng.random() < 2 / 3 else label for label in labels]
+    texts[7] = "영화 3 번 정말 좋아요" * 30  # beyond the 50 characters that the run reads
+    path = run.parent / "noisy.csv"
+    rows = [("review", "kind"), *zip(texts, labels, strict=True)]
+    path.write_bytes(joined(rows, delimiter=";").encode("cp949"))
+    return path, texts, labels
+
+
+FORM_OF_NOISY = ["--encoding", "cp949", "--text-column", "review", "--label-column", "kind"]
+
+
+def test_runs_are_measured_together_by_the_mean_of_their_probabilities(run, other, noisy, capsys):
+    path, texts, labels = noisy
+    first, second = (
+        keras.saving.load_model(one / "model.keras").predict(tf.constant(texts), verbose=0)
+        for one in (run, other)
+    )
+    mean = (first + 2 * second) / 3
+    true = np.array([("긍정", "부정").index(label) for label in labels])
+    guessed = mean.argmax(axis=1)
+
+    def loss_of(probabilities):
+        return -np.mean(np.log(probabilities[np.arange(len(true)), true]))
+
+    assert min(abs(loss_of(mean) - loss_of(one)) for one in (first, second)) > 1e-2, "the runs differ"
+    assert {*guessed} == {0, 1} and np.any(guessed != true)
+    expected = {
+        "test_accuracy": np.mean(guessed == true),
+        "majority_accuracy": np.mean(true == 0),  # 긍정, the most frequent of the training part
+        "test_loss": loss_of(mean),
+        "test_f1": sklearn.metrics.f1_score(true, guessed, average="macro"),
+    }
+    runs = [str(one) for one in (run, other, other)]
+    assert sentiment.main(["evaluate", *runs, "--test", str(path), *FORM_OF_NOISY]) == 0
+    lines = [line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-4:]]
+    assert {name.replace(" ", "_"): float(value) for name, value in lines} == pytest.approx(
+        expected, abs=6e-5
+    )
+
+
+def test_it_is_told_how_many_texts_were_in_training(run, tmp_path, capsys):
+    corpus = reviews.load(str(run.parent / "reviews.tsv"))
+    texts = [*corpus.train.texts[:5], *corpus.validation.texts[:2], *corpus.test.texts[:4]]
+    path = tmp_path / "some.tsv"
+    path.write_text(joined([("document", "label"), *((text, "긍정") for text in texts)]), encoding="utf-8")
+    evaluate([run], path)
+    assert f"{path}: 7 of 11 texts are in the training or the validation part." in capsys.readouterr().out
+
+
+def test_what_cannot_be_measured_ends_in_one_sentence(run, other, noisy, tmp_path, capsys):
+    def refused(sentence, *arguments):
+        assert sentiment.main(["evaluate", *map(str, arguments)]) == 2
+        said = capsys.readouterr().err
+        assert sentence in said and len(said.splitlines()) == 1
+
+    unknown = tmp_path / "unknown.tsv"
+    unknown.write_text("document\tlabel\n좋아요\t긍정\n그냥 그래요\t보통\n", encoding="utf-8")
+    refused(f"{unknown} has the label '보통'; the runs know 긍정, 부정.", run, "--test", unknown)
+    refused("There is no file none.csv.", run, "--test", "none.csv")
+    refused("no column document", run, "--test", noisy[0], "--encoding", "cp949", "--text-column", "document")
+    refused("--text-column says how --test is written; give both.", run, "--text-column", "review")
+    changed = with_config(other, tmp_path / "changed", data="0")
+    refused(f"{changed} was not trained on {run.parent / 'reviews.tsv'} as it is now.", run, changed)
+    options = json.loads((run / "config.json").read_text(encoding="utf-8"))["options"]
+    moved = with_config(run, tmp_path / "moved", options={**options, "dataset": "gone.tsv"})
+    refused(f"The data of {moved} cannot be read again: There is no file gone.tsv.", moved)
+    damaged = with_config(run, tmp_path / "damaged", options={"cell": "lstm"})
+    refused(f"The options of {damaged} are damaged", damaged)
 
 
 def test_predict_refuses_input_that_is_not_utf_8(run, capsys, monkeypatch):

@@ -827,8 +827,45 @@ def test_several_runs_answer_by_the_mean_of_their_probabilities(crf_run, capsys)
     assert predict(capsys, crf_run, crf_run, "Ada saw Rome", "--format", "conll").startswith("Ada\t")
 
 
-def test_runs_with_other_labels_or_data_do_not_answer_together(run, python_run, crf_run, capsys):
-    for other, sentence in ((python_run, "must read the same"), (crf_run, "was not trained on")):
-        assert tagging.main(["evaluate", str(run), str(other)]) == 2
-        said = capsys.readouterr().err
-        assert sentence in said and len(said.splitlines()) == 1
+def test_a_run_is_measured_on_another_file(crf_run, well_formed, tmp_path, capsys):
+    """A file in an encoding of its own whose tags, with mistakes in them, stand in another column."""
+    rng = random.Random(5)
+    sentences = [
+        (words, [rng.choice([tag, tag, "O"]) for tag in tags])
+        for words, tags in well_formed["dev"]
+        if all(word.isascii() for word in words)
+    ]
+    path = tmp_path / "other.txt"
+    rows = ["\n".join(f"{word}\t{tag}\tx" for word, tag in zip(*pair, strict=True)) for pair in sentences]
+    path.write_text("\n\n".join(rows), encoding="utf-16")
+    arguments = ["evaluate", str(crf_run), "--test", str(path), "--encoding", "utf-16", "--column", "2"]
+    assert tagging.main(arguments) == 0
+    said = capsys.readouterr().out
+    words, true = zip(*sentences, strict=True)
+    tags = keras.saving.load_model(crf_run / "model.keras")(tf.constant(padded(words)))["tags"].numpy()
+    guessed = [[tag.decode() for tag in row[: len(one)]] for row, one in zip(tags, words, strict=True)]
+    accuracy = np.mean(np.equal(np.concatenate(true), np.concatenate(guessed)))
+    assert f"test span f1       {seqeval.metrics.f1_score(list(true), guessed):.4f}" in said
+    assert f"test accuracy      {accuracy:.4f}" in said and accuracy < 1
+
+
+def test_what_cannot_be_measured_ends_in_one_sentence(crf_run, python_run, tmp_path, capsys):
+    path = tmp_path / "other.txt"
+    path.write_text("Ada B-ROBOT\n")
+    sentence = f"{path} has the label 'B-ROBOT'; the runs know B-LOC, B-PER, I-LOC, I-PER, O."
+    assert_refused(capsys, ["evaluate", crf_run, "--test", path], sentence)
+    assert_refused(capsys, ["evaluate", python_run, "--test", path], "--test goes with runs of words.")
+    assert_refused(capsys, ["evaluate", crf_run, "--column", "2"], "--column says how --test is written")
+
+
+def test_runs_with_other_labels_or_data_do_not_answer_together(run, python_run, crf_run, tmp_path, capsys):
+    renamed = tmp_path / "renamed"
+    shutil.copytree(run, renamed)
+    config = json.loads((run / "config.json").read_text())
+    (renamed / "config.json").write_text(json.dumps({**config, "labels": ["a", "b"]}))
+    for other, sentence in (
+        (python_run, "must read the same"),
+        (renamed, f"{renamed} has a, b."),
+        (crf_run, "was not trained on"),
+    ):
+        assert_refused(capsys, ["evaluate", run, other], sentence)

@@ -1,4 +1,4 @@
-"""Sentiment of a text, many-to-one: `python -m experiments.sentiment [train|predict] …`."""
+"""Sentiment of a text, many-to-one: `python -m experiments.sentiment [train|predict|evaluate] …`."""
 
 import itertools
 import json
@@ -11,10 +11,12 @@ from experiments.common.answers import TOGETHER, probabilities_of
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, share, training_parser, whole
 from experiments.common.recurrent import POOLINGS
-from experiments.common.run_folder import is_run, load_run
+from experiments.common.run_folder import is_run
 from experiments.common.texts import input_lines
+from experiments.common.together import evaluate_command
 from experiments.inspect.look import look
 from experiments.sentiment import TASK
+from experiments.sentiment.ensemble import ensemble, evaluate
 from experiments.sentiment.network import LONGEST
 from experiments.sentiment.problem import prepare
 
@@ -30,7 +32,7 @@ def predict(parser, options):
     """
     more = list(itertools.takewhile(is_run, options.text))
     given = options.text[len(more) :]
-    config, model = ensemble([options.run, *more])
+    (config, *_), model = ensemble([options.run, *more])
     write, header = FORMATS[options.format]
     if not all(map(str.strip, given)):
         raise InputError("The text is empty.")
@@ -43,19 +45,6 @@ def predict(parser, options):
         answers = probabilities_of(model, config, [text for text in some if text.strip()])
         for text in some:
             print(write(config["labels"], next(answers)) if text.strip() else "", flush=together == 1)
-
-
-def ensemble(paths):
-    """The config of the first run, and a function from texts to the mean of all runs' probabilities."""
-    loaded = [load_run(TASK, path) for path in paths]
-    configs, models = zip(*loaded, strict=True)
-    for path, config in zip(paths, configs, strict=True):
-        if config["labels"] != configs[0]["labels"]:
-            raise InputError(
-                f"Runs that answer together need the same labels: {paths[0]} has "
-                f"{', '.join(configs[0]['labels'])}; {path} has {', '.join(config['labels'])}."
-            )
-    return configs[0], lambda texts: np.mean([model(texts).numpy() for model in models], axis=0)
 
 
 def as_text(labels, row):
@@ -195,7 +184,12 @@ def predict_parser():
 
 
 def main(arguments=None):
-    return command_line({"train": (train_parser(), train), "predict": (predict_parser(), predict)}, arguments)
+    commands = {
+        "train": (train_parser(), train),
+        "predict": (predict_parser(), predict),
+        "evaluate": evaluate_command(TASK, evaluate, tables.add_options),
+    }
+    return command_line(commands, arguments)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,11 @@ class Corpus:
         return hashlib.sha256(json.dumps([self.names, parts]).encode()).hexdigest()
 
 
+def read(options):
+    """The corpus that the options of training name."""
+    return load(options.dataset, options.limit, tables.Form.of(options), options.validation, options.test)
+
+
 def load(dataset, limit=None, form=tables.Form(), validation=None, test=None):  # noqa: B008 (frozen)
     """The corpus of that name, or in that file or folder.
 

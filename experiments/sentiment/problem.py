@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.common import dtypes, starting, strength, tables, training, words
+from experiments.common import dtypes, starting, strength, training, words
 from experiments.common.batches import Batches, pad
 from experiments.common.metrics import classification
 from experiments.sentiment import data, linear
@@ -33,9 +33,7 @@ def prepare(options, given):
 
     given: the names of the options that the user gave; of the others, some are set to what suits the corpus.
     """
-    corpus = data.load(
-        options.dataset, options.limit, tables.Form.of(options), options.validation, options.test
-    )
+    corpus = data.read(options)
     start = starting.start_of(options, given)
     suit(options, given, corpus)
     vectorizer = words.vectorizer(corpus.train.texts, options.vocabulary, options.tokens, RARE)
@@ -101,11 +99,11 @@ def _beside(options, corpus, vectorizer, validation):
 
 def _test(model, beside, batches, corpus):
     """`measure` of what answers, and the accuracy of both parts if there is a classifier beside."""
-    if beside is None:
-        return measure(model.predict(linear.ids_of(batches), verbose=0), batches, corpus)
-    logits = beside.logits(model).predict(linear.ids_of(batches), verbose=0)
-    measures, confusion = measure(logits.pop("both"), batches, corpus)
     labels = np.asarray(corpus.test.labels)[batches.order]
+    if beside is None:
+        return measure(model.predict(linear.ids_of(batches), verbose=0), labels, corpus)
+    logits = beside.logits(model).predict(linear.ids_of(batches), verbose=0)
+    measures, confusion = measure(logits.pop("both"), labels, corpus)
     for name, part in logits.items():
         measures[f"test_accuracy_of_{name}"] = float(np.mean(part.argmax(axis=-1) == labels))
     return measures, confusion
@@ -150,12 +148,12 @@ def batches_of(part, vectorizer, longest, batch_size, seed, weights=None):
     return Batches([len(row) for row in ids], collate, signature, batch_size, seed)
 
 
-def measure(logits, batches, corpus):
+def measure(logits, labels, corpus):
     """The measures of the test part with those of the most frequent label, and the confusion matrix.
 
-    logits: the network's answers, in the order of the batches.
+    logits: the answers of a network, (texts, labels of the corpus).
+    labels: the positions of the true labels, (texts,), in the same order.
     """
-    labels = np.asarray(corpus.test.labels)[batches.order]
     loss = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     predicted = logits.argmax(axis=-1)
     found = classification(labels, predicted, corpus.names)

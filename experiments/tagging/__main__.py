@@ -4,11 +4,12 @@ import argparse
 import itertools
 import sys
 
-from experiments.common import highlight, results, starting, strength, training
+from experiments.common import highlight, starting, strength, training
 from experiments.common.errors import InputError
 from experiments.common.options import Parser, command_line, looked_up, share, training_parser, whole
 from experiments.common.run_folder import is_run
 from experiments.common.texts import text_of
+from experiments.common.together import evaluate_command
 from experiments.inspect.look import look
 from experiments.tagging import TASK
 from experiments.tagging.answers import runs, sentences_of, tagged
@@ -95,14 +96,7 @@ def train_parser(reads):
         "--validation", "--dev", metavar="FILE", help="sentences that choose the best epoch; else a tenth"
     )
     task.add_argument("--test", metavar="FILE", help="sentences that give the measures")
-    task.add_argument("--encoding", default="utf-8-sig", help="encoding of the files, such as latin-1")
-    task.add_argument(
-        "--column",
-        "--tag-column",
-        help="where the tags are: upos or xpos in a treebank; ner, pos or chunks in conll2003; in a folder "
-        "the number of a column, or its name in .conllu files; by default the first of these, and in a "
-        "folder the last column",
-    )
+    add_form_options(task)
     task.add_argument(
         "--auxiliary",
         metavar="COLUMN",
@@ -161,6 +155,18 @@ def train_parser(reads):
     return parser
 
 
+def add_form_options(group):
+    """The options that say how files of tagged sentences are written."""
+    group.add_argument("--encoding", default=conll.ENCODING, help="encoding of the files, such as latin-1")
+    group.add_argument(
+        "--column",
+        "--tag-column",
+        help="where the tags are: upos or xpos in a treebank; ner, pos or chunks in conll2003; in a folder "
+        "the number of a column, or its name in .conllu files; by default the first of these, and in a "
+        "folder the last column",
+    )
+
+
 def predict_parser():
     parser = Parser(
         prog=f"python -m experiments.{TASK} predict",
@@ -184,16 +190,6 @@ def predict_parser():
     return parser
 
 
-def evaluate_parser():
-    parser = Parser(
-        prog=f"python -m experiments.{TASK} evaluate",
-        description="Print the measures of a finished run on its test part; of several, which answer "
-        "together, by the mean of their probabilities.",
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished run")
-    return parser
-
-
 def reads_of(arguments):
     """What the dataset on the command line is made of: "characters" or "words"."""
     return (
@@ -206,10 +202,7 @@ def main(arguments=None):
     commands = {
         "train": (train_parser(reads_of(arguments)), train),
         "predict": (predict_parser(), predict),
-        "evaluate": (
-            evaluate_parser(),
-            lambda _, options: print(results.summary(evaluate(options.runs))),
-        ),
+        "evaluate": evaluate_command(TASK, evaluate, add_form_options),
     }
     return command_line(commands, arguments)
 

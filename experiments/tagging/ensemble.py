@@ -1,14 +1,15 @@
 """Runs that answer together, by the mean of their probabilities, and how well they tag."""
 
-import argparse
-
 import numpy as np
 import tensorflow as tf
 
 import keras_gates
 from experiments.common.errors import InputError
-from experiments.common.run_folder import check_labels, load_run
+from experiments.common.run_folder import read_config
+from experiments.common.together import corpus_of, load_together, positions
 from experiments.tagging import TASK, data
+from experiments.tagging.data import conll
+from experiments.tagging.data.tagged import Tagged
 from experiments.tagging.measures import are_spans, measure
 from experiments.tagging.network import PADDING
 from experiments.tagging.pieces import pieces
@@ -23,16 +24,12 @@ def ensemble(paths):
 
     Raises `InputError` where the runs read or say different things.
     """
-    configs, models = zip(*(load_run(TASK, path) for path in paths), strict=True)
-    first = configs[0]
-    for path, config, model in zip(paths, configs, models, strict=True):
-        if (config["labels"], reads_characters(config)) != (first["labels"], reads_characters(first)):
-            raise InputError(
-                f"Runs that answer together must read the same and have the same labels: {path} differs from "
-                f"{paths[0]}."
-            )
-        check_labels(config, model.signature("serving_default").structured_outputs["probabilities"].shape[-1])
-    return configs, models[0] if len(models) == 1 else Ensemble(models, first["labels"])
+    reads = [reads_characters(read_config(path, TASK)) for path in paths]
+    for path, characters in zip(paths, reads, strict=True):
+        if characters != reads[0]:
+            raise InputError(f"Runs that answer together must read the same: {path} differs from {paths[0]}.")
+    configs, models = load_together(TASK, paths, "probabilities")
+    return configs, models[0] if len(models) == 1 else Ensemble(models, configs[0]["labels"])
 
 
 class Ensemble:
@@ -76,17 +73,28 @@ class _Asked:
         return np.array(tags), answer["probabilities"].numpy()
 
 
-def evaluate(paths):
-    """The measures of runs that answer together, on the test part with which they were trained.
+def evaluate(paths, test=None, form=()):
+    """The measures of runs that answer together.
 
-    Raises `InputError` where they were trained on different data, or the data have changed.
+    test: the path of a file in columns; by default, they are measured on the test part with which they were
+        trained.
+    form: the options "encoding" and "column" by name, where that file is not as those of the first run.
+
+    Raises `InputError` where they were trained on different data, the data have changed, or `test` cannot be
+    read, has other tags, or the runs read no words.
     """
     configs, model = ensemble(paths)
-    corpus = data.read(argparse.Namespace(**configs[0]["options"]))
-    for path, config in zip(paths, configs, strict=True):
-        if config["data"] != corpus.fingerprint():
-            raise InputError(f"{path} was not trained on {configs[0]['options']['dataset']} as it is now.")
-    test = corpus.test
-    if reads_characters(configs[0]):
-        test = [piece for sequence in test for piece in pieces(sequence)]
-    return measure(_Asked(model, corpus.names), test, corpus)[0]
+    characters = reads_characters(configs[0])
+    if characters and test is not None:
+        raise InputError(f"{paths[0]} reads characters of Python source; --test goes with runs of words.")
+    corpus = corpus_of(paths, configs, data.read)
+    sequences = corpus.test
+    if test is not None:
+        options = {**configs[0]["options"], **dict(form)}
+        read = conll.read_file(test, options.get("column"), options.get("encoding", conll.ENCODING))
+        sequences = [
+            Tagged(words, np.array(positions(tags, corpus.names, test), np.int32)) for words, tags in read
+        ]
+    elif characters:
+        sequences = [piece for sequence in sequences for piece in pieces(sequence)]
+    return measure(_Asked(model, corpus.names), sequences, corpus)[0]

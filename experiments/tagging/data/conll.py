@@ -10,6 +10,7 @@ from experiments.tagging.data.tagged import PARTS, corpus_of
 
 FILES = ("train", "dev", "test")
 SUFFIXES = (".conll", ".txt", ".tsv", ".conllu", ".bio", ".bio2", ".iob", ".iob2", ".bioes", ".iobes")
+ENCODING = "utf-8-sig"
 LONGEST = 1_000  # words of a sentence; more are a file without lines between its sentences
 UNIVERSAL = {
     *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT"),
@@ -18,7 +19,7 @@ UNIVERSAL = {
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 
 
-def read_folder(folder, column=None, limit=None, encoding="utf-8-sig", **others):
+def read_folder(folder, column=None, limit=None, encoding=ENCODING, **others):
     """The corpus of a folder with a train and a test file, and perhaps a dev file; or of single files.
 
     folder: holds one file of each part, called as such files are (`parts.parts_in`), with one of `SUFFIXES`
@@ -68,7 +69,7 @@ def _with_all_parts(parts):
     return {part: parts[part] for part in PARTS}
 
 
-def read_file(path, column=None, encoding="utf-8-sig", notes=None):
+def read_file(path, column=None, encoding=ENCODING, notes=None):
     """The sentences of one file, each a pair of lists: its words and their tags.
 
     The columns are separated by tabs, or by any white space where a line has no tab. The word is the first
@@ -168,7 +169,7 @@ def _lines_of(path, encoding):
     except LookupError:
         raise InputError(f"--encoding {encoding} is none that Python knows.") from None
     except UnicodeDecodeError as error:
-        name = "UTF-8" if encoding == "utf-8-sig" else encoding
+        name = "UTF-8" if encoding == ENCODING else encoding
         raise InputError(
             f"{path} is not {name}: byte {error.start} cannot be read; name its encoding with --encoding."
         ) from None
