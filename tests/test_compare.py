@@ -22,12 +22,16 @@ pytest.importorskip("matplotlib", reason="the experiments need keras_gates[exper
 pytest.importorskip("scipy", reason="needs keras_gates[sweep]")
 pytest.importorskip("optuna", reason="needs keras_gates[sweep]")
 
+from PIL import Image
+
 import keras_gates
+from experiments.common.figures import save_png
 from experiments.compare import __main__ as compare
 from experiments.compare import forks, worker
 from experiments.compare import study as studies
 from experiments.compare.intervals import explained, holm, mean_of, paired_p, ranks
 from experiments.compare.locks import held
+from experiments.compare.pictures import draw_curves
 from experiments.compare.plan import Trial, budget, trials
 from experiments.compare.presets import PRESETS
 from experiments.compare.report import comparison_of, write_report
@@ -630,3 +634,17 @@ def test_without_optuna_a_sentence_gives_the_command(tmp_path, capsys, monkeypat
     monkeypatch.chdir(tmp_path)
     assert compare.main(["--tasks", "synthetic", "--cells", "lstm"]) == 2
     assert "pip install keras_gates[sweep]" in capsys.readouterr().err
+
+
+def test_a_picture_has_half_of_the_bytes_and_looks_the_same(tmp_path):
+    rng = np.random.default_rng(0)
+    curves = {f"cell {at}": rng.random((3, 10)).cumsum(axis=1) for at in range(26)}
+    figure = draw_curves({f"task {at}": ("loss", True, curves) for at in range(3)}, ("command", "versions"))
+    figure.savefig(tmp_path / "plain.png", dpi=110)
+    save_png(figure, tmp_path / "small.png", dpi=110)
+    plain, small = (
+        np.asarray(Image.open(tmp_path / name).convert("RGB"), int) for name in ("plain.png", "small.png")
+    )
+    assert 2 * (tmp_path / "small.png").stat().st_size < (tmp_path / "plain.png").stat().st_size
+    difference = abs(plain - small)  # of 255
+    assert difference.mean() < 1 and np.quantile(difference, 0.999) <= 16

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.common import figures
 from experiments.common.errors import InputError
 from experiments.common.pages import page
 from experiments.compare.intervals import LEVEL, explained, holm, mean_of, paired_p, ranks
@@ -135,7 +136,7 @@ def write_report(comparisons, out, stem=None):
         write_trials(comparisons, path)
     for name, (comparison, kind) in named.items():
         with written_whole(out / name, name, replace=True) as path:
-            comparison.pictures[kind].savefig(path, dpi=110)
+            figures.save_png(comparison.pictures[kind], path, dpi=110)
     return [*texts, table, *named]
 
 

@@ -4,6 +4,7 @@ import csv
 
 from matplotlib.figure import Figure
 
+from experiments.common.figures import save_png
 from experiments.gradients.reach import FORGET, GONE, falls_below
 from keras_gates._files import written_whole
 from keras_gates.introspect import plots
@@ -60,5 +61,5 @@ def write(out, measured, accuracies):
     with written_whole(out, "measurement") as partial:
         partial.mkdir()
         write_numbers(measured, partial / "gradients.csv")
-        picture(measured).savefig(partial / "gradients.png", dpi=130)
+        save_png(picture(measured), partial / "gradients.png", dpi=130)
         (partial / "table.md").write_text(table(measured, accuracies) + "\n", encoding="utf-8")
