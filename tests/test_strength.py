@@ -17,7 +17,7 @@ from experiments.common import strength, vectors
 from experiments.common.adversarial import perturbation, train_adversarially
 from experiments.common.batches import Batches, pad
 from experiments.common.errors import InputError
-from experiments.common.fitting import Checkpoint, compile_model, fit
+from experiments.common.fitting import Checkpoint, Keeper, compile_model, fit
 from experiments.common.layerwise import LayerwiseAdam
 from experiments.common.run_folder import RunFolder
 from experiments.common.strength import SmoothedCrossEntropy
@@ -550,6 +550,39 @@ def test_a_tagger_of_words_does_not_start_from_a_model_of_characters(chunks, tmp
     language_run(tmp_path / "run", *SMALL)
     with pytest.raises(InputError, match="run has read characters; this network reads words"):
         prepared(tagging, of_tagging, "--dataset", chunks, "--from", tmp_path / "run", reads=["words"])
+
+
+def test_what_starts_from_a_language_model_is_resumed_and_saved(reviews, tmp_path, monkeypatch):
+    """With a loss and an optimizer of our own, and vectors that are normalised only in training."""
+    learnt = language_run(tmp_path / "run", *SMALL, "--tokens", "words")
+    begun = [
+        *("--dataset", reviews, "--from", tmp_path / "run", "--unfreeze-every", 1, "--lower-rates", 0.5),
+        *("--label-smoothing", 0.1, "--adversarial", 1, "--average", 0, "--learning-rate", 0.1),
+        *("--epochs", 3, "--no-decay"),
+    ]
+
+    def trained(*arguments):
+        return sentiment.main(list(map(str, arguments)))
+
+    def interrupt(keeper, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        keeper.began = 0.0
+
+    assert trained(*begun, "--out", tmp_path / "whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "on_epoch_begin", interrupt)
+        assert trained(*begun, "--out", tmp_path / "cut") == 130
+    kept = Checkpoint.read(tmp_path / "cut.partial" / "checkpoint.npz").states
+    for weight in learnt.get_layer("coupled_1").get_weights():
+        assert any(np.array_equal(weight, state) for state in kept), "it begins in the second epoch"
+    assert trained("--resume", tmp_path / "cut") == 0
+    whole, cut = (keras.saving.load_model(tmp_path / name / "model.keras") for name in ("whole", "cut"))
+    for one, other in zip(whole.get_weights(), cut.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    texts = tf.constant(["the cat of n1cat", "the dog", ""])
+    served = tf.saved_model.load(tmp_path / "cut" / "saved_model").signatures["serving_default"](texts)
+    np.testing.assert_allclose(served["outputs"], cut(texts), atol=1e-6)
 
 
 def test_what_belongs_to_a_language_model_needs_one(reviews):

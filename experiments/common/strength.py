@@ -60,7 +60,9 @@ def plain(network):
     """
     if not any(isinstance(layer, keras_gates.NormalizedEmbedding) for layer in network.layers):
         return network
-    return keras.models.clone_model(network, clone_function=_plain_layer)
+    # Keras compiles a clone as its original, whose optimizer and loss may be none that Keras can make again
+    not_compiled = keras.Model(network.input, network.output, name=network.name)
+    return keras.models.clone_model(not_compiled, clone_function=_plain_layer)
 
 
 def _plain_layer(layer):
