@@ -585,6 +585,19 @@ def test_what_starts_from_a_language_model_is_resumed_and_saved(reviews, tmp_pat
     np.testing.assert_allclose(served["outputs"], cut(texts), atol=1e-6)
 
 
+def test_layers_that_begin_later_have_time_to_learn(reviews, tmp_path, capsys):
+    run = tmp_path / "run"
+    language_run(run, *SMALL)
+    given = ["--dataset", reviews, "--from", run, "--unfreeze-every", 3]
+    options, _ = prepared(sentiment, of_sentiment, *given, "--epochs", 7)
+    assert options.patience == 3 + 2, "a layer that begins 3 epochs later has the usual 2 epochs as well"
+    assert "--epochs" not in capsys.readouterr().out
+    options, _ = prepared(sentiment, of_sentiment, *given, "--epochs", 6, "--patience", 1)
+    assert options.patience == 1
+    said = capsys.readouterr().out
+    assert "The vectors begin to learn after 6 epochs: give more --epochs than 6 to train them." in said
+
+
 def test_what_belongs_to_a_language_model_needs_one(reviews):
     with pytest.raises(InputError, match="--unfreeze-every and --lower-rates go with --from"):
         prepared(sentiment, of_sentiment, "--dataset", reviews, "--unfreeze-every", 1)

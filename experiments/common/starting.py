@@ -37,7 +37,8 @@ def add_options(parser):
         default=0,
         metavar="EPOCHS",
         help="with --from: train the last recurrent layer only after so many epochs, the one below it after "
-        "as many more, and so on down to the vectors; 0 for all at once",
+        "as many more, and so on down to the vectors, 0 for all at once; unless it is given, --patience is "
+        "longer by as many epochs",
     )
     group.add_argument(
         "--lower-rates",
@@ -132,6 +133,9 @@ class FromRun(Start):
         _agree(options, given, {name: learnt[name] for name in own}, self.path)
         if options.layers > learnt["layers"]:
             raise InputError(f"--layers {options.layers} is more than {self.path} has, {learnt['layers']}.")
+        if "patience" not in given:
+            # the layer that begins next may be what makes the network better
+            options.patience += options.unfreeze_every
 
     def fill(self, network, layer, tokens):
         try:
@@ -144,6 +148,13 @@ class FromRun(Start):
                 f"{self.path} has not the layers that its config.json says: {reason}."
             ) from error
         print(f"{self.path} has {len(found):,} of {len(tokens):,} {kind}.", flush=True)
+        waited = self.options.unfreeze_every * (self.options.layers + 1)
+        if waited >= self.options.epochs:
+            print(
+                f"The vectors begin to learn after {waited} epochs: give more --epochs than "
+                f"{self.options.epochs} to train them.",
+                flush=True,
+            )
         self.facts = {"from": {"run": self.path.name, "found": len(found), "of": len(tokens)}}
         self.metadata = {"from": self.path.name}
         self.notes = (
