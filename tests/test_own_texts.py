@@ -645,6 +645,10 @@ def test_options_that_are_not_given_suit_the_corpus():
     words = suited(texts=("a good film",) * 200_000)
     assert (words.tokens, words.ngrams, words.bidirectional, words.epochs) == ("words", 1, False, 3)
     assert suited("--tokens", "words").ngrams == 1
+    short = suited("--epochs", "4", texts=("a good film",) * 500)
+    assert short.average == 0, "of 32 steps; more than half of an average were the random weights"
+    assert suited("--epochs", "4", texts=("a good film",) * 20_000).average == 0.99
+    assert suited("--epochs", "4", "--average", "0.9", texts=("a good film",) * 500).average == 0.9
 
 
 def test_balanced_weights_let_each_label_weigh_the_same():

@@ -75,9 +75,10 @@ def train_parser():
     parser = training_parser(
         TASK,
         description="Train a recurrent network to tell the sentiment of texts, and write a run folder.",
-        epilog="Of the options that are not given, --epochs is raised for few examples, --adversarial is 0 "
-        "on several devices, and --ngrams, --bidirectional, --learning-rate, --adversarial and --average are "
-        "changed where characters are read, which is printed. "
+        epilog="Of the options that are not given, --epochs is raised for few examples, --average is 0 if "
+        "it would keep much of the random beginning, --adversarial is 0 on several devices, and --ngrams, "
+        "--bidirectional, --learning-rate, --adversarial and --average are changed where characters are "
+        "read, which is printed. "
         f"Ask a trained model with: python -m experiments.{TASK} predict RUN TEXT",
     )
     parser.set_defaults(epochs=3, decay=True, average=0.99)

@@ -26,6 +26,7 @@ OF_CHARACTERS = {
 }
 FEWEST_STEPS = 1_500  # of training on few texts, in as many epochs as that takes, up to MOST_EPOCHS
 MOST_EPOCHS = 30
+MOST_OF_START = 0.05  # share of the random weights in an average at the end of training
 
 
 def prepare(options, given):
@@ -122,6 +123,9 @@ def suit(options, given, corpus):
     if steps * options.epochs < FEWEST_STEPS:
         suited["epochs"] = min(-(-FEWEST_STEPS // steps), MOST_EPOCHS)
     suited = {name: value for name, value in suited.items() if name not in given}
+    updates = steps * suited.get("epochs", options.epochs)
+    if "average" not in given and options.average**updates > MOST_OF_START:
+        suited["average"] = 0.0
     vars(options).update(suited)
     changes = "".join(f", {name.replace('_', ' ')} {value}" for name, value in suited.items())
     print(f"Reads {options.tokens}{changes}.", flush=True)
