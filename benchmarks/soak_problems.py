@@ -1,27 +1,56 @@
-"""The fused kernels beside the plain path and beside float64, on random problems.
+"""The fused kernels beside the plain path and beside float64, on random problems, on any backend of Keras.
 
     python benchmarks/soak_problems.py --count 5000 [--dtype mixed_bfloat16]
+    KERAS_BACKEND=torch python benchmarks/soak_problems.py --count 5000 --jax PYTHON --tensorflow PYTHON
 
+The second command compares the kernels on three backends with the plain path of one: the others run in
+processes of their own, by interpreters that have these frameworks. That saves time on JAX, which would
+compile the plain path of every problem twice.
 `--first 2000` goes on where a run ended. It prints its figures and ends with status 1 on a finding.
 """
 
 import argparse
 import collections
+import contextlib
+import functools
+import json
 import os
 import random
 import sys
+import tempfile
+import unittest.mock
+from pathlib import Path
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import numpy as np
+from backends import Worker
 
 import keras_gates
+from keras_gates._arguments import arguments_of
+from keras_gates.kernels import operation
+from keras_gates.kernels.cells import describe, levels_of
+from keras_gates.kernels.wrapped import cell_inside
 
+BACKEND = keras.backend.backend()
+BACKENDS = "jax", "tensorflow", "torch"
 SEED = 7
-WITH_KERNELS = ("simple", "indrnn", "lstm", "peephole", "peephole-only", "coupled", "gru", "minimal-gated",
-                "janet", "min-gru", "min-lstm", "V", "NIG", "NFG", "NOG", "NIAF", "NOAF",
-                "NP", "CIFG", "layer-norm-simple", "layer-norm-gru", "layer-norm-lstm",
-                "clockwork", "FGR")  # fmt: skip
+# Arguments of cells, and what they are drawn from; see `random_arguments` for the others.
+CHOICES = {
+    "activation": ["tanh", "tanh", "relu", "linear"],
+    "output_activation": ["tanh", "tanh", "linear"],
+    "peephole": ["diagonal", "diagonal", "full"],
+    "output_peephole": ["current", "previous"],
+    "use_bias": [True, True, False],
+    "reset_after": [True, False],
+    "update": ["keep", "write"],
+    "forget": ["sigmoid", "exponential"],
+    "carry": ["plain", "normalized"],
+    "beta": [1, 2],
+    "depth": [2, 3],
+}
 # By dtype policy: half a unit of the last place, and an error below which two results differ by luck.
 HALF_UNIT = {"float32": 2.0**-24, "mixed_bfloat16": 2.0**-9}
 LEAST_ERROR = {"float32": 1e-6, "mixed_bfloat16": 4e-3}
@@ -33,50 +62,166 @@ def told(counts):
     return ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
 
 
+# -- a problem, and its solution on the backend at hand
+
+
+def zeros(shape, dtype):
+    """Initial weights, which are set later: JAX would compile a function for each shape to make others."""
+    return np.zeros(shape, dtype)
+
+
+class Problem(NamedTuple):
+    """A cell, its layer's arguments, and the arrays."""
+
+    name: str
+    units: int
+    of_cell: dict[str, Any]
+    wrapper: str | None
+    of_layer: dict[str, Any]
+    x: np.ndarray  # (batch, steps, features)
+    mask: np.ndarray | None
+    d_output: np.ndarray
+    scale: float  # of the weights
+
+    def cell(self, dtype):
+        cls = keras_gates.cell_classes()[self.name]
+        known = arguments_of(cls)
+        initializers = {name: zeros for name in known if name.endswith("_initializer")}
+        if "unit_forget_bias" in known:
+            initializers["unit_forget_bias"] = False
+        cell = cls(self.units, dtype=dtype, **initializers, **self.of_cell)
+        if self.wrapper == "residual":
+            return keras_gates.ResidualCell(cell, project=True, projection_initializer=zeros)
+        return keras_gates.ZoneoutCell(cell, zoneout=0.3) if self.wrapper == "zoneout" else cell
+
+    def __str__(self):
+        return f"{self.wrapper or ''} {self.name} {self.of_cell}".strip()
+
+
+def has_kernels(cell):
+    return None not in map(describe, levels_of(cell_inside(cell)))
+
+
+def problem_of(k, seed):
+    """Problem k, which depends on k and the seed alone."""
+    draw, rng = random.Random(f"{seed}/{k}"), np.random.default_rng([seed, k])
+    problem = random_problem(draw, rng)
+    while not has_kernels(problem.cell("float32")):
+        problem = random_problem(draw, rng)
+    return problem
+
+
 def random_problem(draw, rng):
-    """A cell, its layer's arguments, and the arrays: x, mask, initial states or None, d_output."""
-    name = draw.choice(WITH_KERNELS)
+    """A problem, whether or not there are kernels for its cell."""
+    name = draw.choice(list(keras_gates.cell_classes()))
+    wrapper = draw.choice([None] * 6 + ["residual", "zoneout"])
     units, features, batch = (draw.randint(1, most) for most in (70, 70, 17))
     steps = draw.randint(1, 40)
-    of_cell = {"activation": draw.choice(["tanh", "tanh", "relu", "linear"])}
-    if name == "clockwork":
-        of_cell["periods"] = (1, 2, 3, 4)[:units]
-    if name in ("peephole", "coupled"):
-        gates = "ifo" if name == "peephole" else "fo"
-        of_cell["peepholes"] = [gate for gate in gates if draw.random() < 0.6]
-        of_cell["output_peephole"] = draw.choice(["current", "previous"])
-    if name == "gru":
-        of_cell |= {"reset_after": draw.random() < 0.5, "update": draw.choice(["keep", "write"])}
     of_layer = {"return_sequences": draw.random() < 0.7, "go_backwards": draw.random() < 0.3}
     x = rng.normal(size=(batch, steps, features)) * draw.choice([0.1, 1, 10])
-    mask = draw.choice(
-        [None, rng.random((batch, steps)) < 0.7, np.arange(steps) < rng.integers(0, steps + 1, (batch, 1))]
-    )
+    masks = [
+        None,
+        rng.random((batch, steps)) < 0.7,
+        np.arange(steps) < rng.integers(0, steps + 1, (batch, 1)),
+    ]
+    # What a residual cell shows in a masked step is another thing on each backend.
+    mask = draw.choice(masks[:1] if wrapper == "residual" else masks)
     d_output = rng.normal(size=(batch, steps, units) if of_layer["return_sequences"] else (batch, units))
-    return name, units, of_cell, of_layer, x, mask, d_output, draw.choice([0.3, 1, 3])
+    of_cell = random_arguments(draw, keras_gates.cell_classes()[name], units)
+    scale = draw.choice([0.3, 1, 3])
+    return Problem(name, units, of_cell, wrapper, of_layer, x, mask, d_output, scale)
 
 
-def solve(problem, dtype, when, weights=None):
-    """Under a dtype policy: the output, and the gradients of the input and all weights; and the weights."""
-    import tensorflow as tf
+def random_arguments(draw, cls, units):
+    """A value for each argument of a cell that its kernels know."""
+    known = arguments_of(cls)
+    arguments = {name: draw.choice(values) for name, values in CHOICES.items() if name in known}
+    if "peepholes" in known:
+        every = cls(1, peepholes=None).peepholes
+        arguments["peepholes"] = [gate for gate in every if draw.random() < 0.6]
+    if "periods" in known:
+        arguments["periods"] = (1, 2, 3, 4)[:units]
+    return arguments
 
-    name, units, of_cell, of_layer, x, mask, d_output, scale = problem
-    layer = keras_gates.RNN(
-        keras_gates.cell_classes()[name](units, dtype=dtype, **of_cell), dtype=dtype, **of_layer
-    )
-    layer.build(x.shape)
-    if weights is None:
-        rng = np.random.default_rng(SEED)
-        weights = [rng.normal(size=w.shape) * scale / np.sqrt(w.shape[0]) for w in layer.get_weights()]
-        weights = [w.astype("float32") for w in weights]
-    layer.set_weights(weights)
-    x = tf.constant(x.astype("float32"), layer.variable_dtype)
-    with keras_gates.use_kernels(when), tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x, mask=mask, training=True)
-    variables = [variable.value for variable in layer.trainable_variables]
-    gradients = tape.gradient(y, [x, *variables], tf.constant(d_output, y.dtype))
-    return [np.asarray(result) for result in [y, *gradients] if result is not None], weights
+
+def random_weights(layer, scale):
+    rng = np.random.default_rng(SEED)
+    weights = [rng.normal(size=w.shape) * scale / np.sqrt(w.shape[0]) for w in layer.weights]
+    return [w.astype("float32") for w in weights]
+
+
+def solve(problem, dtype, when, move=lambda weights: weights):
+    """Under a dtype policy: the output, and the gradients of the input and all trained weights."""
+    with double_precision_if(dtype == "float64"):
+        layer = keras_gates.RNN(problem.cell(dtype), dtype=dtype, **problem.of_layer)
+        layer.build(problem.x.shape)
+        layer.set_weights(move(random_weights(layer, problem.scale)))
+        variables = layer.trainable_variables
+        mask = None if problem.mask is None else keras.ops.convert_to_tensor(problem.mask)
+
+        def output(x, *values):
+            with keras.StatelessScope(zip(variables, values, strict=True)):
+                # Zoneout draws in training, on the plain path anew in each step.
+                return [layer(x, mask=mask, training=problem.wrapper != "zoneout")]
+
+        x = keras.ops.convert_to_tensor(problem.x.astype(layer.variable_dtype))
+        d_output = keras.ops.cast(problem.d_output.astype(layer.variable_dtype), layer.compute_dtype)
+        with keras_gates.use_kernels(when):
+            results = differentiate(output, [x, *(v.value for v in variables)], [d_output])
+        return [keras.ops.convert_to_numpy(result).astype("float64") for result in results]
+
+
+def double_precision_if(wanted):
+    """A context in which the backend computes in float64 where asked to; JAX needs to be told."""
+    if BACKEND != "jax" or not wanted:
+        return contextlib.nullcontext()
+    import jax
+
+    return jax.enable_x64(True)
+
+
+def differentiate(function, primals, cotangents):
+    """The results of `function(*primals)`, and the gradients of their sum weighted by the cotangents."""
+
+    def both(primals, cotangents):
+        results, gradients = operation.door().vjp(function, primals, cotangents)
+        return [*results, *gradients]
+
+    if BACKEND == "jax":
+        import jax
+
+        both = jax.jit(both, compiler_options={"xla_backend_optimization_level": 0})  # to compile faster
+    return both(primals, cotangents)
+
+
+def solve_with_kernels(problem, dtype):
+    """The results, and whether the kernels computed them."""
+    with unittest.mock.patch.object(operation, "run", wraps=operation.run) as run:
+        results = solve(problem, dtype, "everywhere")
+    return results, run.called
+
+
+# -- a process of another backend
+
+
+def serve():
+    """Answer each line of JSON `[k, seed, dtype, path]`: solve that problem with the kernels into a file."""
+    for line in sys.stdin:
+        k, seed, dtype, path = json.loads(line)
+        results, served = solve_with_kernels(problem_of(k, seed), dtype)
+        np.savez(path, *results)
+        print(json.dumps(served), flush=True)
+
+
+def ask(worker, k, options, folder):
+    """What `solve_with_kernels` gives in that process."""
+    path = str(Path(folder, "results.npz"))
+    served = worker.ask([k, options.seed, options.dtype, path])
+    with np.load(path) as results:
+        return list(results.values()), served
+
+
+# -- how they are judged
 
 
 def error_of(results, reference):
@@ -87,17 +232,50 @@ def error_of(results, reference):
     )
 
 
-def error_nearby(problem, dtype, weights, reference):
+def error_nearby(problem, dtype, reference):
     """The plain path's largest error where the weights are moved by half a unit of the last place."""
     rng = np.random.default_rng(SEED)
-    errors = []
-    for _ in range(NEIGHBOURS):
-        moved = [w * (1 + rng.uniform(-1, 1, w.shape) * HALF_UNIT[dtype]) for w in weights]
-        errors.append(error_of(solve(problem, dtype, "never", moved)[0], reference))
-    return max(errors)
+
+    def moved(weights):
+        return [w * (1 + rng.uniform(-1, 1, w.shape) * HALF_UNIT[dtype]) for w in weights]
+
+    return max(error_of(solve(problem, dtype, "never", moved), reference) for _ in range(NEIGHBOURS))
 
 
-def problems(options):
+class Tally:
+    """What was found on one backend."""
+
+    def __init__(self, least_error):
+        self.least_error = least_error
+        self.counts, self.findings = collections.Counter(), []
+        self.worst, self.both = (0.0, "none"), []
+
+    def enter(self, what, fused, served, plain, reference, error_nearby):
+        """Judge the results of one problem."""
+        self.counts["compared"] += 1
+        if not served:
+            self.findings.append(f"{what}: the kernels did not serve")
+        self.both.append([error_of(results, reference) for results in (fused, plain)])
+        error, plain_error = (max(error, self.least_error) for error in self.both[-1])
+        likely = max(plain_error, error_nearby()) if error > 2 * plain_error else plain_error
+        if likely > NO_DIGIT:
+            self.counts["without a right digit"] += 1
+            return
+        self.worst = max(self.worst, (error, what))
+        self.counts["kernels more than twice as far off"] += error > 2 * plain_error
+        self.counts["plain path more than twice as far off"] += plain_error > 2 * error
+        if not error <= 2 * likely:
+            self.findings.append(f"{what}: {error:.1e}, where {2 * likely:.1e} is allowed")
+
+    def report(self, backend):
+        print(f"{backend}: {told(self.counts)}; largest error {self.worst[0]:.1e} in {self.worst[1]}")
+        if self.both:
+            print("median error: kernels {:.1e}, plain path {:.1e}".format(*np.median(self.both, axis=0)))
+        for finding in self.findings:
+            print("FINDING", finding)
+
+
+def problems(options, workers):
     """Solve random problems with the kernels, on the plain path, and on the plain path in float64.
 
     The error of the kernels is at most twice that of the plain path. Where it is more, rounding may have been
@@ -106,42 +284,27 @@ def problems(options):
     problem is left out. How often each is more than twice as far off as the other is told as well. Problem k
     depends on k and the seed.
     """
-    findings, counts, worst, both = [], collections.Counter(), (0.0, "none"), []
-    for k in range(options.first, options.first + options.count):
-        draw = random.Random(f"{options.seed}/{k}")
-        problem = random_problem(draw, np.random.default_rng([options.seed, k]))
-        plain, weights = solve(problem, options.dtype, "never")
-        fused, _ = solve(problem, options.dtype, "training", weights)
-        reference, _ = solve(problem, "float64", "never", weights)
-        if not all(np.isfinite(result).all() and np.abs(result).max() < 1e20 for result in reference):
-            counts["overflow"] += 1
-            continue
-        counts["compared"] += 1
-        counts["differ in some bit from the plain path"] += not all(map(np.array_equal, fused, plain))
-        both.append([error_of(results, reference) for results in (fused, plain)])
-        error, plain_error = (max(error, LEAST_ERROR[options.dtype]) for error in both[-1])
-        if error > 2 * (likely := plain_error):
-            likely = max(plain_error, error_nearby(problem, options.dtype, weights, reference))
-        if likely > NO_DIGIT:
-            counts["without a right digit"] += 1
-            continue
-        worst = max(worst, (error, f"problem {k}, {problem[0]}"))
-        counts["kernels more than twice as far off"] += error > 2 * plain_error
-        counts["plain path more than twice as far off"] += plain_error > 2 * error
-        if not error <= 2 * likely:
-            findings.append(
-                f"problem {k}, {problem[0]} {problem[2]}: {error:.1e}, where {2 * likely:.1e} is allowed"
-            )
-        if (k + 1) % 500 == 0:
-            print(f"up to problem {k}: {told(counts)}, {len(findings)} findings", flush=True)
-    if not counts["differ in some bit from the plain path"]:
-        findings.append("the kernels served in no problem")
-    print(f"{told(counts)}; largest error {worst[0]:.1e} in {worst[1]}")
-    if both:
-        print("median error: kernels {:.1e}, plain path {:.1e}".format(*np.median(both, axis=0)))
-    for finding in findings:
-        print("FINDING", finding)
-    return 1 if findings else 0
+    tallies = {backend: Tally(LEAST_ERROR[options.dtype]) for backend in (BACKEND, *workers)}
+    with tempfile.TemporaryDirectory() as folder:
+        for k in range(options.first, options.first + options.count):
+            problem = problem_of(k, options.seed)
+            reference = solve(problem, "float64", "never")
+            if all(np.isfinite(result).all() and np.abs(result).max() < 1e20 for result in reference):
+                given = {backend: ask(worker, k, options, folder) for backend, worker in workers.items()}
+                given[BACKEND] = solve_with_kernels(problem, options.dtype)
+                plain = solve(problem, options.dtype, "never")
+                nearby = functools.cache(functools.partial(error_nearby, problem, options.dtype, reference))
+                for backend, (fused, served) in given.items():
+                    tallies[backend].enter(f"problem {k}, {problem}", fused, served, plain, reference, nearby)
+            else:
+                for tally in tallies.values():
+                    tally.counts["overflow"] += 1
+            if (k + 1) % 500 == 0:
+                found = sum(len(tally.findings) for tally in tallies.values())
+                print(f"up to problem {k}: {found} findings", flush=True)
+    for backend, tally in tallies.items():
+        tally.report(backend)
+    return 1 if any(tally.findings for tally in tallies.values()) else 0
 
 
 def main(arguments=None):
@@ -156,7 +319,23 @@ def main(arguments=None):
     for size, (default, what) in sizes.items():
         parser.add_argument(f"--{size}", type=int, default=default, help=f"{what} (default: %(default)s)")
     parser.add_argument("--dtype", choices=HALF_UNIT, default="float32", help="the policy of the two")
-    return problems(parser.parse_args(arguments))
+    for backend in BACKENDS:
+        parser.add_argument(
+            f"--{backend}", metavar="PYTHON", help="whose kernels are to be compared beside those at hand"
+        )
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.serve:
+        return serve()
+    pythons = {name: getattr(options, name) for name in BACKENDS if getattr(options, name)}
+    if BACKEND in pythons:
+        parser.error(f"--{BACKEND} names the backend at hand, whose kernels are compared in any case.")
+    workers = {name: Worker(name, python, __file__) for name, python in pythons.items()}
+    try:
+        return problems(options, workers)
+    finally:
+        for worker in workers.values():
+            worker.end()
 
 
 if __name__ == "__main__":
