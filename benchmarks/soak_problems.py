@@ -65,9 +65,18 @@ def told(counts):
 # -- a problem, and its solution on the backend at hand
 
 
+def tensor(array):
+    """The backend's tensor of an array. JAX would compile a function for every shape to convert one."""
+    if BACKEND != "jax":
+        return keras.ops.convert_to_tensor(array)
+    import jax
+
+    return jax.device_put(array)
+
+
 def zeros(shape, dtype):
-    """Initial weights, which are set later: JAX would compile a function for each shape to make others."""
-    return np.zeros(shape, dtype)
+    """Initial weights, which are set later."""
+    return tensor(np.zeros(shape, dtype))
 
 
 class Problem(NamedTuple):
@@ -155,17 +164,18 @@ def solve(problem, dtype, when, move=lambda weights: weights):
     with double_precision_if(dtype == "float64"):
         layer = keras_gates.RNN(problem.cell(dtype), dtype=dtype, **problem.of_layer)
         layer.build(problem.x.shape)
-        layer.set_weights(move(random_weights(layer, problem.scale)))
+        for weight, value in zip(layer.weights, move(random_weights(layer, problem.scale)), strict=True):
+            weight.assign(tensor(value.astype(layer.variable_dtype)))
         variables = layer.trainable_variables
-        mask = None if problem.mask is None else keras.ops.convert_to_tensor(problem.mask)
+        mask = None if problem.mask is None else tensor(problem.mask)
 
         def output(x, *values):
             with keras.StatelessScope(zip(variables, values, strict=True)):
                 # Zoneout draws in training, on the plain path anew in each step.
                 return [layer(x, mask=mask, training=problem.wrapper != "zoneout")]
 
-        x = keras.ops.convert_to_tensor(problem.x.astype(layer.variable_dtype))
-        d_output = keras.ops.cast(problem.d_output.astype(layer.variable_dtype), layer.compute_dtype)
+        x, d_output = (tensor(a.astype(layer.variable_dtype)) for a in (problem.x, problem.d_output))
+        d_output = keras.ops.cast(d_output, layer.compute_dtype)
         with keras_gates.use_kernels(when):
             results = differentiate(output, [x, *(v.value for v in variables)], [d_output])
         return [keras.ops.convert_to_numpy(result).astype("float64") for result in results]
