@@ -235,11 +235,12 @@ def ask(worker, k, options, folder):
 
 
 def error_of(results, reference):
-    """The largest difference of any result, relative to the largest number there if that is above one."""
-    return max(
-        (np.abs(a - b).max() / max(1, np.abs(b).max()) for a, b in zip(results, reference, strict=True)),
-        default=0,
-    )
+    """The largest difference of any result, relative to the largest number there if that is above one.
+
+    It is NaN if any result is; `max` would not tell.
+    """
+    errors = [np.abs(a - b).max() / max(1, np.abs(b).max()) for a, b in zip(results, reference, strict=True)]
+    return np.max(errors)
 
 
 def error_nearby(problem, dtype, reference):
@@ -249,7 +250,7 @@ def error_nearby(problem, dtype, reference):
     def moved(weights):
         return [w * (1 + rng.uniform(-1, 1, w.shape) * HALF_UNIT[dtype]) for w in weights]
 
-    return max(error_of(solve(problem, dtype, "never", moved), reference) for _ in range(NEIGHBOURS))
+    return np.max([error_of(solve(problem, dtype, "never", moved), reference) for _ in range(NEIGHBOURS)])
 
 
 class Tally:
@@ -267,8 +268,8 @@ class Tally:
             self.findings.append(f"{what}: the kernels did not serve")
         self.both.append([error_of(results, reference) for results in (fused, plain)])
         error, plain_error = (max(error, self.least_error) for error in self.both[-1])
-        likely = max(plain_error, error_nearby()) if error > 2 * plain_error else plain_error
-        if likely > NO_DIGIT:
+        likely = plain_error if error <= 2 * plain_error else np.maximum(plain_error, error_nearby())
+        if not likely <= NO_DIGIT:
             self.counts["without a right digit"] += 1
             return
         self.worst = max(self.worst, (error, what))

@@ -2,6 +2,7 @@
 finds them.
 """
 
+import functools
 import importlib
 import importlib.util
 import shutil
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import keras_gates
@@ -62,6 +64,14 @@ def test_random_problems_find_a_wrong_kernel(soak_problems, monkeypatch, capsys)
     monkeypatch.setattr(soak_problems, "NEIGHBOURS", 1)
     assert soak_problems.main(["--count", "2"]) == 1
     assert capsys.readouterr().out.count("FINDING") == 2
+
+
+def test_random_problems_take_what_is_not_a_number_for_an_error(soak_problems):
+    zeros, nothing = np.zeros(3), functools.partial(float, 0)
+    results, reference = [zeros + 0.5, zeros + np.nan], [zeros, zeros]
+    tally = soak_problems.Tally(least_error=1e-6)
+    tally.enter("problem 0", results, True, reference, reference, nothing)
+    assert len(tally.findings) == 1
 
 
 def test_random_problems_that_no_kernel_solves_are_findings(soak_problems, monkeypatch, capsys):
