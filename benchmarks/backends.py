@@ -126,7 +126,7 @@ class Worker:
         environment = {
             **os.environ,
             "KERAS_BACKEND": backend,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
         self.process = subprocess.Popen(

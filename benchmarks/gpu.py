@@ -4,8 +4,9 @@
                              [--jax PYTHON] [--torch PYTHON] [--json FILE]
 
 `--jax` and `--torch` are interpreters that have these frameworks with CUDA; by default this one, and a
-framework that it does not have is left out. cuDNN is measured through `torch.nn`. This package has no fused
-kernels for a GPU: what is measured of it is the loop that XLA compiles. A step is the outputs and the
+framework that it does not have is left out. `loop` is this package as it is, `plain` is it with
+`use_kernels("never")`, which is the loop of `keras.layers.RNN`. cuDNN is measured through `torch.nn`, and
+through Keras, whose LSTM and GRU call it. A step is the outputs and the
 gradients of the inputs and all weights. The frameworks take turns, one run at a time, in an order drawn anew
 each round; figures are medians over rounds of the second of two runs, elapsed / CPU time. Without a GPU the
 script runs on a CPU, and says so: its figures say nothing of a GPU then.
@@ -19,7 +20,8 @@ from pathlib import Path
 
 from backends import SHAPES, Worker, has, measure_all, serve, step_on_jax, step_on_torch, table
 
-LAYERS = {"lstm": "LSTM", "gru": "GRU", "peephole": "PeepholeLSTM", "coupled": "CoupledLSTM"}
+CELLS = ["lstm", "gru", "peephole", "coupled"]
+OF_OTHERS = {"lstm": "LSTM", "gru": "GRU"}  # the layers of Keras and of PyTorch
 HAS_GPU = {
     "jax": "import jax; raise SystemExit(jax.default_backend() != 'gpu')",
     "torch": "import torch; raise SystemExit(not torch.cuda.is_available())",
@@ -31,24 +33,28 @@ def contestants_on_jax(cell, x, d_outputs):
 
     import keras_gates
 
-    keras_gates.use_kernels("never")
+    units = d_outputs.shape[-1]
     runs = {}
-    for name, module in {"keras_gates": keras_gates, "Keras": keras.layers}.items():
-        if hasattr(module, LAYERS[cell]):
-            layer = getattr(module, LAYERS[cell])(d_outputs.shape[-1], return_sequences=True)
-            layer.build(x.shape)
+    for name in ("loop", "plain", *(["Keras"] if cell in OF_OTHERS else [])):
+        if name == "Keras":
+            layer = getattr(keras.layers, OF_OTHERS[cell])(units, return_sequences=True)
+        else:
+            layer = keras_gates.RNN(keras_gates.cell_classes()[cell](units), return_sequences=True)
+        layer.build(x.shape)
+        with keras_gates.use_kernels("never" if name == "plain" else "always"):
             runs[name] = step_on_jax(layer, x, d_outputs)
+            runs[name]()  # traces
     return runs
 
 
 def contestants_on_torch(cell, x, d_outputs):
     import torch
 
-    if not hasattr(torch.nn, LAYERS[cell]):
+    if cell not in OF_OTHERS:
         return {}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(device):
-        layer = getattr(torch.nn, LAYERS[cell])(x.shape[-1], d_outputs.shape[-1], batch_first=True)
+        layer = getattr(torch.nn, OF_OTHERS[cell])(x.shape[-1], d_outputs.shape[-1], batch_first=True)
         step = step_on_torch(layer, x, d_outputs)
 
     def finished():
@@ -78,7 +84,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cells", nargs="+", choices=LAYERS, default=list(LAYERS))
+    parser.add_argument("--cells", nargs="+", default=CELLS, help="short names (default: %(default)s)")
     parser.add_argument("--shapes", nargs="+", default=SHAPES)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--jax", default=sys.executable, metavar="PYTHON")

@@ -83,7 +83,7 @@ class ClockworkCell(GatedCell):
         return kernel * ops.cast(hears, kernel.dtype)
 
     def recur(self, h, *gates, mask=None):
-        return ops.matmul(h if mask is None else h * mask, self.heard_kernel())
+        return self.product(h, self.heard_kernel(), mask)
 
     def step(self, x, states, recur):
         h, t = states

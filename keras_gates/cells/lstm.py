@@ -110,7 +110,7 @@ class PeepholeLSTMCell(LSTMCell):
         if name not in self.peepholes:
             return self.recurrent_activation(a[name])
         p = self.peephole_weights[name]
-        seen = p * memory if self.peephole == "diagonal" else ops.matmul(memory, p)
+        seen = p * memory if self.peephole == "diagonal" else self.product(memory, p)
         return self.recurrent_activation(a[name] + seen)
 
     def squash_candidate(self, g):

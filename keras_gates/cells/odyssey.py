@@ -98,7 +98,7 @@ class FullGateRecurrenceLSTMCell(PeepholeLSTMCell):
 
     def step(self, x, states, recur):
         *states, i, f, o = states
-        i, f, o = self.split(ops.matmul(ops.concatenate([i, f, o], axis=-1), self.gate_kernel))
+        i, f, o = self.split(self.product(ops.concatenate([i, f, o], axis=-1), self.gate_kernel))
         heard = ops.concatenate([i, f, ops.zeros_like(f), o], axis=-1)
         states, gates = super().step(x + heard, states, recur)
         return (*states, gates["i"], gates["f"], gates["o"]), gates

@@ -1,4 +1,7 @@
-"""The kernels under JAX: two calls of foreign functions, their gradients."""
+"""The kernels under JAX: two calls of foreign functions, their gradients.
+
+Where a device is not a CPU, the passes are loops instead (`loop_jax`), and nothing is built.
+"""
 
 import contextlib
 import ctypes
@@ -7,7 +10,7 @@ import functools
 import jax
 import numpy as np
 
-from keras_gates.kernels import build, core, partition_jax, plain, signature
+from keras_gates.kernels import build, core, loop_jax, partition_jax, placement, plain, signature
 
 # Of the results, which depend on the backend: what Keras shows before the first step that is not masked.
 ATTRIBUTES = {"show_initial_state": True}
@@ -27,7 +30,9 @@ def part():
 
 @functools.cache
 def library():
-    """Registers the calls. Raises a `BuildError` if there are none."""
+    """Registers the calls, where they may be used. Raises a `BuildError` if there are none."""
+    if placement.is_beside_gpu():
+        return None
     from keras_gates.kernels import selftest
 
     def load_and_test(path):
@@ -58,6 +63,7 @@ def forward(attributes, inputs, training):
     """See `keras_gates.kernels.operation.run`."""
     # A tape is kept where JAX differentiates, so `training` does not matter.
     chosen = {**attributes, **ATTRIBUTES, "keep_tape": False, "threads": 0}
+    chosen["as_loop"] = placement.is_beside_gpu()
     return _forward(tuple(chosen.items()), *inputs.values())[:4]
 
 
@@ -103,6 +109,7 @@ def _call_backward(attributes, *inputs):
 
 
 _CALLS = {"forward": _call_forward, "backward": _call_backward}
+_LOOPS = {"forward": loop_jax.forward, "backward": loop_jax.backward}
 # What they take and what they give.
 _NAMES = {
     "forward": (signature.INPUTS, signature.OUTPUTS),
@@ -113,7 +120,10 @@ _NAMES = {
 @functools.lru_cache(maxsize=256)
 def _pass(way, attributes):
     """A pass with these attributes as a function of its inputs, also of those that devices share."""
-    run = functools.partial(_CALLS[way], dict(attributes))
+    attributes = dict(attributes)
+    if attributes["as_loop"]:
+        return jax.jit(functools.partial(_LOOPS[way], attributes))
+    run = functools.partial(_CALLS[way], attributes)
     return jax.jit(partition_jax.over_rows(run, *_NAMES[way]))
 
 

@@ -1,5 +1,7 @@
 """Where the kernels may be used: on a CPU, and not in what is compiled or exported for elsewhere."""
 
+import functools
+
 import keras
 
 
@@ -29,9 +31,17 @@ def _on_jax(layer, sequences, mask, stays_here):
 
     if layer.unroll and mask is not None:
         return False  # there, Keras shows something else in masked steps than in a loop
-    if any(device.platform != "cpu" for device in jax.devices()):
-        return False
+    if is_beside_gpu():
+        return True  # what is used there may be compiled and exported for anything
     return stays_here or not isinstance(sequences, jax.core.Tracer)
+
+
+@functools.cache
+def is_beside_gpu():
+    """Whether JAX has a device that is not a CPU."""
+    import jax
+
+    return any(device.platform != "cpu" for device in jax.devices())
 
 
 def _on_torch(layer, sequences, mask, stays_here):

@@ -36,7 +36,7 @@ def forward(attributes, x, mask, kernel, recurrent_kernel, bias, vectors, h, c, 
     other than h side by side. What the cell or the layer does not have is of shape `(0,)`; so is `outputs`
     where the layer does not return them.
     """
-    cell = _equations(attributes, h.shape[-1], kernel, recurrent_kernel, bias, vectors)
+    cell = equations(attributes, h.shape[-1], kernel, recurrent_kernel, bias, vectors)
     recur = functools.partial(cell.recur, mask=recurrent_mask if len(recurrent_mask.shape) == 2 else None)
     options = {
         name: attributes[name] for name in ("return_sequences", "go_backwards", "zero_output_for_mask")
@@ -85,7 +85,7 @@ def second_gradients(vjp, attributes, primals, mask, recurrent_mask, keep, d_res
     return gradients[: len(primals)], gradients[len(primals) :]
 
 
-def _equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
+def equations(attributes, units, kernel, recurrent_kernel, bias, vectors):
     """A cell that has only its arguments, and these tensors as weights.
 
     Its constructor is not called: it would create a variable, the seed, which a traced function must not do.
