@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from kernel_check import answers, assert_close, compare, counted, outcome
 from kernel_problems import CELLS, random_layer
+from own_kernel import my_cell
 
 import keras_gates
 from keras_gates.kernels import placement
@@ -126,6 +127,12 @@ def _():
     assert_close({"x": jax.vmap(gradient)(x)}, {"x": each})
     exported = jax.export.export(jax.jit(gradient))(x[0])
     assert_close({"x": exported.call(x[0])}, {"x": each[0]})
+
+
+@check("a cell of the user's own, which needs no header there")
+def _():
+    assert not os.environ.get("KERAS_GATES_CELLS")
+    compare(my_cell(), (5, 7, 9, 20, "holes", True))
 
 
 @check("nothing is built")

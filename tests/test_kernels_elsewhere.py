@@ -1,5 +1,7 @@
 """The fused kernels on JAX and on PyTorch, without TensorFlow: each check of `kernel_check.py`.
 
+And those of `loop_check.py`, of the loops that take their place on JAX beside a GPU; here they run on a CPU.
+
 The environments are those of `test_backends.py`: one with JAX, and the one beside the tests if PyTorch is
 there, which is not among the requirements of the tests.
 """
@@ -14,6 +16,7 @@ import sys
 import keras
 import pytest
 from kernel_check import CHECKS, ONLY
+from loop_check import CHECKS as LOOP_CHECKS
 from test_backends import HERE, PACKAGE, WITHOUT_TENSORFLOW, python_with_jax
 
 pytestmark = [
@@ -24,11 +27,11 @@ pytestmark = [
 ]
 
 
-def outcomes_on(backend, python, folder):
+def outcomes_on(backend, python, folder, script="kernel_check.py"):
     """What became of each check, in another process, which cannot import TensorFlow."""
     out = folder / "outcomes.json"
     done = subprocess.run(
-        [python, "-c", WITHOUT_TENSORFLOW, HERE / "kernel_check.py", out],
+        [python, "-c", WITHOUT_TENSORFLOW, HERE / script, out],
         env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{PACKAGE}{os.pathsep}{HERE}"},
         capture_output=True,
         text=True,
@@ -48,6 +51,17 @@ def on_torch(tmp_path_factory):
     if importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
     return outcomes_on("torch", sys.executable, tmp_path_factory.mktemp("torch"))
+
+
+@pytest.fixture(scope="module")
+def of_loops(request, tmp_path_factory):
+    python = python_with_jax(request.config.cache)
+    return outcomes_on("jax", python, tmp_path_factory.mktemp("loops"), "loop_check.py")
+
+
+@pytest.mark.parametrize("name", LOOP_CHECKS)
+def test_loops_beside_a_gpu(name, of_loops):
+    assert not of_loops[name], of_loops[name]
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS if ONLY.get(name) != "torch"])

@@ -4,7 +4,8 @@ They come compiled with the package, or are compiled for the local machine on fi
 and so every layer by name, uses them where the backend is TensorFlow, JAX or PyTorch, the device a CPU, the
 dtype policy float32 or mixed_bfloat16, the gates' activation sigmoid and the other one tanh, linear or relu.
 Everything else, and a machine that has neither them nor a compiler, takes the plain path through
-`keras.layers.RNN`; results are the same within rounding. Under mixed_bfloat16 the matrix products are in
+`keras.layers.RNN`; results are the same within rounding. On JAX beside a GPU, or any device that is not a
+CPU, loops that XLA compiles take their place (`loop_jax`). Under mixed_bfloat16 the matrix products are in
 bfloat16, with sums in float32, and all else between inputs and outputs in float32; on a processor that does
 not multiply bfloat16, the products are in float32 too.
 

@@ -24,9 +24,12 @@ def main():
 def report(_):
     import keras
 
-    from keras_gates.kernels import build, core, operation, selftest
+    from keras_gates.kernels import build, core, operation, placement, selftest
 
     print(f"backend: {keras.backend.backend()}")
+    if placement.is_beside_gpu():
+        print("loops that XLA compiles take their place beside a GPU, or any device that is not a CPU")
+        return 0
     if not operation.available():
         return 1
     print(f"levels of this processor: {', '.join(build.levels())}")

@@ -1,4 +1,7 @@
-"""Where the kernels may be used: on a CPU, and not in what is compiled or exported for elsewhere."""
+"""Where the kernels may be used: on a CPU, and not in what is compiled or exported for elsewhere.
+
+Under JAX beside a GPU, loops take their place, and those may be used anywhere.
+"""
 
 import functools
 
@@ -31,14 +34,14 @@ def _on_jax(layer, sequences, mask, stays_here):
 
     if layer.unroll and mask is not None:
         return False  # there, Keras shows something else in masked steps than in a loop
-    if is_beside_gpu():
-        return True  # what is used there may be compiled and exported for anything
-    return stays_here or not isinstance(sequences, jax.core.Tracer)
+    return is_beside_gpu() or stays_here or not isinstance(sequences, jax.core.Tracer)
 
 
 @functools.cache
 def is_beside_gpu():
-    """Whether JAX has a device that is not a CPU."""
+    """Whether the backend is JAX, and has a device that is not a CPU."""
+    if keras.backend.backend() != "jax":
+        return False
     import jax
 
     return any(device.platform != "cpu" for device in jax.devices())
