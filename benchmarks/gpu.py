@@ -84,7 +84,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cells", nargs="+", default=CELLS, help="short names (default: %(default)s)")
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=CELLS)
     parser.add_argument("--shapes", nargs="+", default=SHAPES)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--jax", default=sys.executable, metavar="PYTHON")
