@@ -17,6 +17,7 @@ from experiments.inspect import __main__ as inspect
 from experiments.synthetic import __main__ as synthetic
 from experiments.synthetic import grammars, measures, remembering, timing
 from experiments.synthetic.network import network
+from experiments.synthetic.problem import prepare
 from experiments.synthetic.sequences import TRAIN, Drawn, Sequences
 from experiments.synthetic.tasks import TASKS
 
@@ -186,6 +187,19 @@ def test_every_sequence_is_new_and_follows_from_its_seed(name):
         assert len({batch.tobytes() for batch in drawn}) == len(drawn)
 
 
+def test_training_may_begin_with_short_sequences_and_the_test_has_long_ones():
+    options = synthetic.train_parser().parse_args(
+        ["--task", "copy", "--length", "160", "--shortest", "5", "--batch-size", "2", "--batches", "400"]
+    )
+    problem = prepare(options)
+    lengths = np.array([len(inputs[0]) - 20 for inputs, _, _ in problem.train.epoch(0)])
+    assert lengths.min() == 5 and 150 < lengths.max() <= 160
+    within_a_factor_of_two = [np.mean((lengths >= n) & (lengths < 2 * n)) for n in (5, 10, 20, 40, 80)]
+    np.testing.assert_allclose(within_a_factor_of_two, 1 / 5, atol=0.06)  # each factor of two alike
+    assert {len(inputs[0]) - 20 for inputs, _, _ in problem.validation.epoch(0)} == {160}
+    assert problem.facts["rule"] == {"length": 160}
+
+
 def test_a_stream_can_be_entered_at_any_epoch():
     stream = Drawn(lambda rng, count: remembering.adding(rng, count, 5), TRAIN, 4, 3, seed=7)
     whole = [inputs.numpy() for inputs, *_ in stream.endless().take(9)]
@@ -333,6 +347,8 @@ BAD_INPUT = {
     "an option of another task": (["--function", "cosine"], "--function has no use in --task adding"),
     "no room for two marks": (["--length", "1"], "expected at least 2"),
     "too short for its order": (["--task", "temporal-order", "--length", "5"], "expected at least 20"),
+    "short sequences of no length": (["--task", "reber", "--shortest", "5"], "reber, which has no --length"),
+    "none that is shorter": (["--length", "9", "--shortest", "10"], "expected a number from 2 to --length 9"),
     "unknown task": (["--task", "addition"], "invalid choice: 'addition'"),
     "too few parameters": (["--parameters", "3"], "--parameters 3 is too few"),
     "a look into what is not kept": (["--trace", "--no-model"], "which --no-model does not keep"),

@@ -38,6 +38,12 @@ def train_parser():
         "that of the task",
     )
     task.add_argument(
+        "--shortest",
+        type=whole(1),
+        help="train on batches of lengths from this to --length, most of them short, so that what is learnt "
+        "there carries over to the long ones; validation and test have --length, as without",
+    )
+    task.add_argument(
         "--period", type=whole(2), help="steps of a period, or the least of an interval; by default 10"
     )
     task.add_argument(

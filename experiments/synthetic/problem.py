@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 
 import numpy as np
 
@@ -21,15 +22,18 @@ def prepare(options):
     task = TASKS[options.dataset]
     rule = task.rule_of(options)
     draw = functools.partial(task.draw, **rule)
+    shortest = task.shortest_of(options, rule)
+    of_training = draw if shortest is None else functools.partial(_of_drawn_length, task.draw, rule, shortest)
     sizes = {"train": options.batches * options.batch_size, "validation": VALIDATED, "test": TESTED}
     sizes = {part: min(size, options.limit or size) for part, size in sizes.items()}
 
-    def stream(part, size):
+    def stream(part, draw, size):
         """Whole batches of at most `size` sequences together."""
         rows = min(options.batch_size, size)
         return Drawn(draw, part, rows, size // rows, options.seed)
 
-    train, validation = stream(TRAIN, sizes["train"]), stream(VALIDATION, sizes["validation"])
+    train = stream(TRAIN, of_training, sizes["train"])
+    validation = stream(VALIDATION, draw, sizes["validation"])
 
     def test(model):
         measures = measure(task, rule, answers_of(task, model), sizes["test"])
@@ -54,6 +58,12 @@ def prepare(options):
         main_measure=task.main_measure,
         files=lambda model: {"sequence.png": functools.partial(save_picture, task, rule, model)},
     )
+
+
+def _of_drawn_length(draw, rule, shortest, rng, count):
+    """Sequences of one length, from `shortest` to the rule's; its logarithm is uniform, so most are short."""
+    length = round(math.exp(rng.uniform(math.log(shortest), math.log(rule["length"]))))
+    return draw(rng, count, **{**rule, "length": length})
 
 
 def _fingerprint(draw):

@@ -79,6 +79,19 @@ class Task(NamedTuple):
             )
         return rule
 
+    def shortest_of(self, options, rule):
+        """The least length of a training sequence, if they have several. Raises `InputError` as `rule_of`."""
+        shortest = options.shortest
+        if shortest is None:
+            return None
+        if "length" not in rule:
+            raise InputError(f"--shortest has no use in --task {options.dataset}, which has no --length.")
+        if not self.least <= shortest <= rule["length"]:
+            raise InputError(
+                f"--shortest {shortest}: expected a number from {self.least} to --length {rule['length']}."
+            )
+        return shortest
+
 
 RULES = ("length", "period", "noise", "function", "longest")  # options that belong to a rule
 LOSS, RIGHT, LONGEST = (
