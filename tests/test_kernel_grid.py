@@ -136,3 +136,17 @@ def test_kernels_are_as_exact_as_the_plain_path(name, problem):
             return
     for of, error in beyond.items():
         assert error <= 2 * largest[of], f"{of} is off by {error:.1e}, plainly by {largest[of]:.1e}"
+
+
+@needs_kernels
+def test_full_gate_recurrence_rounds_little_where_outputs_are_large(monkeypatch):
+    """Not so where the products of its gates are added to those of the outputs, which come out larger."""
+    monkeypatch.setitem(CELLS, "FGR relu", functools.partial(CELLS["FGR"], activation="relu"))
+    layer, (x, *others) = random_layer(CELLS["FGR relu"], (8, 3, 20, 128, "none", False))
+    question = 30 * x, *others
+    exact = in_double_precision("FGR relu", layer.trainable_variables, question, backwards=False)["result 0"]
+    fused, plain = (
+        np.sqrt(np.mean((answers(layer, *question, when)["result 0"] - exact) ** 2))
+        for when in ("training", "never")
+    )
+    assert fused <= 2 * plain

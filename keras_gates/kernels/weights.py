@@ -44,8 +44,8 @@ def weights_in(description, kind, units, recurrent_kernel, vectors):
         return {**found, **_in_rows(vectors, _ROWS[kind])}
     found["peephole_weights"] = {gate: vectors[row] for row, gate in enumerate(description["vector_names"])}
     if kind is FullGateRecurrenceLSTMCell:
-        of_gates = recurrent_kernel[units:]
-        found["recurrent_kernel"] = recurrent_kernel[:units]
+        of_gates = recurrent_kernel[:-units]
+        found["recurrent_kernel"] = recurrent_kernel[-units:]
         found["gate_kernel"] = ops.concatenate([of_gates[:, : 2 * units], of_gates[:, 3 * units :]], axis=1)
     return found
 
@@ -84,10 +84,10 @@ def _recurrent_kernel(cell, name):
     kernel = _value(cell.recurrent_kernel)
     if name in _FULL_PEEPHOLES:
         return _with_full_peepholes(cell, name, kernel)
-    if type(cell) is FullGateRecurrenceLSTMCell:  # of h, i, f, o; g depends on h alone
+    if type(cell) is FullGateRecurrenceLSTMCell:  # of i, f, o, h; g depends on h alone
         of_i, of_f, of_o = ops.split(cell.gate_kernel.value, 3, axis=1)
         return ops.concatenate(
-            [kernel, ops.concatenate([of_i, of_f, ops.zeros_like(of_f), of_o], axis=1)], axis=0
+            [ops.concatenate([of_i, of_f, ops.zeros_like(of_f), of_o], axis=1), kernel], axis=0
         )
     return kernel
 

@@ -79,7 +79,7 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
     for (int i = 0; i < rows; i++) sum += left[i] * weights[(size_t(i) * gates + gate) * units + u];
     return sum;
   };
-  const auto drop = [&](Doubles& left) {
+  const auto drop = [&](double* left) {
     for (int u = 0; dropped && u < units; u++) left[u] *= dropped[u];
   };
   const auto state_of = [&](int u) {
@@ -95,7 +95,7 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
     const double* state = which == 0 ? h : memories + (which - 1) * units;
     heard.insert(heard.end(), state, state + units);
   }
-  drop(heard);
+  drop(heard.data() + Cell::heard_dropped * units);
   constexpr bool normalizes = Cell::normalized.size() > 0;
   const auto bias = [&](int slot, int u) {
     double sum = slot < Cell::x_end ? w[BIAS][Cell::x_gate(slot) * units + u] : 0;
@@ -113,7 +113,7 @@ void step(const Cell& cell, const Problem& p, const Doubles* w, const double* x,
   if constexpr (Cell::late_end > Cell::h_end) {
     Doubles late(units);
     for (int u = 0; u < units; u++) late[u] = cell.late(z[u].data(), state_of(u));
-    if (Cell::drops_late) drop(late);
+    if (Cell::drops_late) drop(late.data());
     for (int slot = Cell::h_end; slot < Cell::late_end; slot++)
       for (int u = 0; u < units; u++)
         z[u][slot] += product(late.data(), units, w[RECURRENT], recurrent_gates, Cell::h_gate(slot), u);

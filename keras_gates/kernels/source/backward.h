@@ -208,7 +208,8 @@ class Backward : Pass<Cell> {
         for (int j = 0; j < Cell::heard; j++, from += in_.units) {
           const int state = Cell::heard_state(j);
           float* d_heard = state == 0 ? w.d_h + here : w.d_c + here * memories + (state - 1) * up_;
-          for (int u = 0; u < in_.units; u++) d_heard[u] += j == 0 ? from[u] * dropped(row, u) : from[u];
+          const bool drops = j == Cell::heard_dropped;
+          for (int u = 0; u < in_.units; u++) d_heard[u] += drops ? from[u] * dropped(row, u) : from[u];
         }
       }
     }
@@ -257,7 +258,7 @@ class Backward : Pass<Cell> {
       std::copy_n(state == 0 ? before : memory + (state - 1) * up_, in_.units, left + j * in_.units);
     }
     if (in_.recurrent_mask)
-      for (int u = 0; u < in_.units; u++) left[u] *= dropped(row, u);
+      for (int u = 0; u < in_.units; u++) left[Cell::heard_dropped * in_.units + u] *= dropped(row, u);
     h_.put(w.h, w.kept + k, left);
   }
 

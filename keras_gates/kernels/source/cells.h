@@ -91,8 +91,8 @@ struct InOrder {
   static constexpr int gates = n, bias_rows = 1;
   static constexpr int memories = 0;           // states besides h
   static constexpr bool reads_below = false;   // the memory of the level below
-  // The states that U is multiplied by, side by side: 0 is h, 1 the first memory. Recurrent dropout acts on the first.
-  static constexpr int heard = 1;
+  // The states that U is multiplied by, side by side: 0 is h, 1 the first memory; and on which recurrent dropout acts.
+  static constexpr int heard = 1, heard_dropped = 0;
   static constexpr int heard_state(int) { return 0; }
   static constexpr bool drops_late = true;     // recurrent dropout acts on late() too
   static constexpr const char* vectors = "";   // names, a letter each, of the weight vectors that it may have
@@ -181,14 +181,15 @@ constexpr const char* name_of(LstmForm form, bool peepholes) {
 }
 
 // i, f, o = sigma(...), g = phi(...);  c' = f c + i g;  h' = o phi(c').  With peepholes i and f see c, o sees c'
-// or, with `previous`, c. Where the gates recur, i, f and o are memories too, and U is multiplied by h, i, f, o.
+// or, with `previous`, c. Where the gates recur, i, f and o are memories too, and U is multiplied by i, f, o, h.
 template <LstmForm form, bool peepholes, bool gates_recur = false>
 struct Lstm : InOrder<1 + has_i(form) + has_f(form) + has_o(form)> {
   static constexpr const char* name = gates_recur ? "full_gate_recurrence" : name_of(form, peepholes);
   static constexpr int I = 0, F = has_i(form), G = F + has_f(form), O = G + 1;
   static constexpr int memories = gates_recur ? 4 : 1;
-  static constexpr int heard = gates_recur ? 4 : 1;
-  static constexpr int heard_state(int which) { return which == 0 ? 0 : which + 1; }
+  // h, which may be large, comes last: products that are added to its own are rounded as these are.
+  static constexpr int heard = gates_recur ? 4 : 1, heard_dropped = heard - 1;
+  static constexpr int heard_state(int which) { return which < heard_dropped ? which + 2 : 0; }
   static constexpr const char* vectors = peepholes ? "ifo" : "";
   enum Peephole { p_i, p_f, p_o };
 
@@ -275,7 +276,7 @@ struct FullPeepholes : Lstm<LstmForm::full, false> {
   using Base = Lstm<LstmForm::full, false>;
   static constexpr const char* name = before ? "full_peepholes_previous" : "full_peepholes";
   static constexpr int Q = 4, slots = before ? 4 : 5, late_end = slots;
-  static constexpr int heard = 2;
+  static constexpr int heard = 2, heard_dropped = 0;
   static constexpr int heard_state(int which) { return which; }
   static constexpr bool drops_late = false;
 

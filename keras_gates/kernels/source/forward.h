@@ -130,7 +130,7 @@ class Forward : Pass<Cell> {
     }
     if (!in_.recurrent_mask) return;
     const float* mask = in_.recurrent_mask + size_t(row) * in_.units;
-    for (int u = 0; u < in_.units; u++) left[u] *= mask[u];
+    for (int u = 0; u < in_.units; u++) left[Cell::heard_dropped * in_.units + u] *= mask[u];
   }
 
   // The first half of a step that has a late product: its left side.
