@@ -38,6 +38,28 @@ def read(path, words):
     """
     forms = {word.encode() for word in words} | {word.lower().encode() for word in words}
     found = {}
+    for form, vector in _vectors(path, forms):
+        found.setdefault(form, vector)
+    at = {word: found.get(word.encode(), found.get(word.lower().encode())) for word in words}
+    return {word: vector for word, vector in at.items() if vector is not None}
+
+
+def read_first(path, most):
+    """The vectors of the first words of the file, which are the most frequent ones, as `read` gives them.
+
+    What is no text in UTF-8 is left out.
+    """
+    found = {}
+    for form, vector in _vectors(path):
+        if len(found) == most:
+            break
+        with contextlib.suppress(UnicodeDecodeError):
+            found.setdefault(form.decode(), vector)
+    return found
+
+
+def _vectors(path, forms=None):
+    """Yield the words of the file, as bytes, with their vectors; of `forms` alone, unless it is None."""
     lines = _lines(path)
     number, first = next(lines)
     width = _width(path, number, first)
@@ -47,10 +69,8 @@ def read(path, words):
         form, *numbers = line.rsplit(None, width) or [b""]
         if len(numbers) < width or _goes_on_in_numbers(form):
             raise InputError(f"{path}, line {number}: expected a word and {width} numbers.")
-        if form in forms:
-            found.setdefault(form, _vector(path, number, numbers))
-    at = {word: found.get(word.encode(), found.get(word.lower().encode())) for word in words}
-    return {word: vector for word, vector in at.items() if vector is not None}
+        if forms is None or form in forms:
+            yield form, _vector(path, number, numbers)
 
 
 def _goes_on_in_numbers(form):

@@ -137,6 +137,12 @@ def train_parser(reads):
         help="share of words whose own vector is dropped in training",
     )
     task.add_argument(
+        "--beside-vectors",
+        metavar="FILE",
+        help="read also the vectors of words of a file, as --vectors takes it, which stay as they are: so "
+        "words that training lacks have one; its first 200,000 words count",
+    )
+    task.add_argument(
         "--lower-case",
         action=argparse.BooleanOptionalAction,
         help="one vector for a word however it is capitalised, and one for its shape, such as Xx or XX-0; "

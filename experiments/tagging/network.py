@@ -1,6 +1,7 @@
 """The networks that tag sequences: from raw strings to logits or the chain of a CRF, and to names of tags."""
 
 import keras
+import numpy as np
 from keras import ops
 
 import keras_gates
@@ -25,20 +26,21 @@ def text_network(alphabet, tags, options):
     return _tagger(texts, features, tags, options)
 
 
-def word_network(vocabulary, alphabet, tags, options, shapes=None):
+def word_network(vocabulary, alphabet, tags, options, shapes=None, known=None):
     """Words (batch, time), the shorter sentences padded with "" -> logits (batch, time, tags).
 
     vocabulary: the words with a vector of their own; the others share one.
     alphabet: the characters with a vector of their own, or None to read words by their form alone.
     shapes: None, or the shapes with a vector of their own, as `WordShape` writes them; the vocabulary is then
         one of lower-case words.
+    known: None, or vectors that are not trained, as a dict by word.
     """
     words = keras.Input((None,), dtype="string", name="words")
     forms = words if shapes is None else LowerCase(name="lower_case")(words)
     features = _vectors(forms, vocabulary, options.embedding, "form", strength.embedding(options))
-    # drops whole vectors, so that the network learns to tag words that it has never seen
-    drop = keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1), name="word_dropout")
-    features = drop(features)
+    features = _dropped(features, options, "word_dropout")
+    if known is not None:
+        features = keras_gates.JoinSteps(name="form_and_known")([features, _known(words, known, options)])
     if alphabet is not None:
         spelling = _spelling(words, alphabet, options)
         features = keras_gates.JoinSteps(name="form_and_characters")([features, spelling])
@@ -134,9 +136,31 @@ def _tagger(strings, features, tags, options):
 
 def _vectors(strings, vocabulary, width, name, kind=keras.layers.Embedding):
     """Strings (batch, time) -> a vector for each, (batch, time, width), masked where they are padding."""
-    ids = keras.layers.StringLookup(vocabulary=vocabulary, mask_token=PADDING, name=f"{name}s")(strings)
     vectors = kind(len(vocabulary) + 2, width, mask_zero=True, name=f"{name}_vectors")
-    return vectors(ids)
+    return vectors(_ids(strings, vocabulary, name))
+
+
+def _ids(strings, vocabulary, name):
+    return keras.layers.StringLookup(vocabulary=vocabulary, mask_token=PADDING, name=f"{name}s")(strings)
+
+
+def _dropped(features, options, name):
+    """Drops whole vectors, so that the network learns to tag words that it has never seen."""
+    return keras.layers.Dropout(options.word_dropout, noise_shape=(None, None, 1), name=name)(features)
+
+
+def _known(words, known, options):
+    """Words (batch, time) -> what a trained layer makes of vectors that are not, zero where there is none.
+
+    They are dropped apart from the trained ones: a word that training lacks has the known one alone.
+    """
+    table = np.stack(list(known.values()))
+    table = np.concatenate([np.zeros((2, table.shape[1])), table])  # of padding and of what is unknown
+    vectors = keras.layers.Embedding(*table.shape, mask_zero=True, trainable=False, name="known_vectors")
+    features = vectors(_ids(words, list(known), "known_word"))
+    vectors.set_weights([table])
+    features = keras.layers.Dense(table.shape[1], name="from_known")(features)
+    return _dropped(features, options, "known_dropout")
 
 
 def _characters(texts, alphabet, width, kind=keras.layers.Embedding):

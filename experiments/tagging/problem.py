@@ -2,16 +2,18 @@
 
 import argparse
 import collections
+import pathlib
 
 import keras
 import numpy as np
 
 import keras_gates
-from experiments.common import starting, strength, training
+from experiments.common import starting, strength, training, vectors
 from experiments.common.errors import InputError
 from experiments.tagging import data
 from experiments.tagging.measures import are_spans, are_well_formed, measure, span_f1
 from experiments.tagging.network import (
+    PADDING,
     answers,
     serving,
     text_network,
@@ -28,6 +30,7 @@ TRACED = 3  # test texts that --trace shows
 RARE_CHARACTER, RARE_WORD, RARE_SHAPE = 20, 2, 20
 EPOCHS_PER_PASS = 8  # of the Python tagger, whose corpus is large
 VALIDATION_WINDOWS = 512
+MOST_KNOWN = 200_000  # vectors of a file, which are held in memory and saved with the model
 
 
 def prepare(options, given):
@@ -38,6 +41,8 @@ def prepare(options, given):
     corpus = data.read(options)
     is_python = data.is_python(options.dataset)
     reads = "characters" if is_python else "words"
+    if is_python and options.beside_vectors:
+        raise InputError("--dataset python has no words; leave out --beside-vectors.")
     start = starting.start_of(options, given, reads)
     network, parts = (_read_text if is_python else _read_words)(corpus, options, start)
     train, validation, test = parts
@@ -72,7 +77,7 @@ def prepare(options, given):
             "elements": {name: sum(len(tags) for _, tags in part) for name, part in corpus.parts().items()},
             **start.facts,
         },
-        notes=start.notes,
+        notes=(*start.notes, *_note_of_known(options.beside_vectors)),
         metadata=start.metadata,
         texts=tuple(as_text(elements) for elements, _ in corpus.test[:TRACED]),
         use="predict RUN FILE",
@@ -106,9 +111,25 @@ def _read_words(corpus, options, start):
         shapes = frequent([_strings(WordShape(), words)], RARE_SHAPE)
         words = _strings(LowerCase(), words)
     vocabulary = frequent([words], RARE_WORD)
-    network = word_network(vocabulary, alphabet, len(corpus.names), options, shapes)
+    known = known_vectors(options.beside_vectors) if options.beside_vectors else None
+    network = word_network(vocabulary, alphabet, len(corpus.names), options, shapes, known)
     start.fill(network, "form_vectors", vocabulary)
     return network, (corpus.train, corpus.validation, corpus.test)
+
+
+def _note_of_known(path):
+    if not path:
+        return ()
+    name = pathlib.Path(path).name
+    return (f"It also reads the vectors of words in {name}; what is unfair there may be unfair here.",)
+
+
+def known_vectors(path):
+    """Vectors of words that are not trained, by word. Raises `InputError` if the file has none."""
+    known = vectors.read_first(path, MOST_KNOWN)
+    known.pop(PADDING, None)
+    print(f"{path} has the vectors of {len(known):,} words, which stay as they are.", flush=True)
+    return known
 
 
 def _auxiliary(options, corpus):
