@@ -46,62 +46,71 @@ def backward(attributes, *inputs):
     """See `signature.DIFFERENTIATED`; it computes the elements of each step anew, but no product."""
     *inputs, _, products, before, d_outputs, d_last, d_h, d_c = inputs
     run = _Run(attributes, *inputs)
-    recurrent_kernel, *weights = run.weights
+    _, *weights = run.weights
     projected, gradients_of_projected = jax.vjp(run.projected, run.x, run.kernel, *weights)
 
-    @jax.vmap  # so the gradients of weights are those of each row, and the loop adds them without a reduction
-    def of_row(d_results, read, fixed, recurrent_mask, products, states):
-        def again(read, products, states, *weights):
-            known, factors = iter(products), []
-
-            def product(factor, matrix):
-                factors.append(factor)
-                return _known(run.narrow, factor, matrix, next(known))
-
-            results = run.step(product, (recurrent_kernel, *weights), recurrent_mask, states, read, fixed)
-            return results, factors
-
-        _, gradients_of, factors = jax.vjp(again, read, products, states, *weights, has_aux=True)
-        return *gradients_of(d_results), factors
-
     def body(carry, of_step):
-        (d_states, *d_weights), (d_shown, read, fixed, products, states) = carry, of_step
-        d_read, d_products, d_states, *d_now, factors = of_row(
-            (d_shown, d_states), read, fixed, run.recurrent_mask, products, states
+        (d_states, *d_weights), (d_shown, *of_step) = carry, of_step
+        gradients_of = jax.vmap(functools.partial(_gradients_of_row, run))
+        d_read, d_products, d_states, *d_now, factors = gradients_of(
+            (d_shown, d_states), run.recurrent_mask, *of_step
         )
         return (d_states, *map(jnp.add, d_weights, d_now)), (d_read, d_products, factors)
-
-    def matrices(recurrent_kernel):
-        """The matrix of each product, which is a part of the recurrent kernel or what a cell makes of it."""
-        found = []
-
-        def product(factor, matrix):
-            found.append(matrix)
-            return run.product(factor, matrix)
-
-        first = jax.tree.map(lambda array: array[0], (projected, run.fixed))
-        run.step(
-            product, (recurrent_kernel, *weights), run.recurrent_mask, run.separate(run.h, run.c), *first
-        )
-        return found
 
     d_shown = jnp.zeros((len(projected[0]), *d_last.shape))
     if attributes["return_sequences"]:
         d_shown = jnp.swapaxes(d_outputs, 0, 1)
     d_shown = d_shown.at[-1, :, : run.units].add(d_last)
+    # the gradients of weights are kept row by row, so that no step has to add up those of its rows
+    none_yet = (jnp.zeros((len(d_h), *weight.shape)) for weight in weights)
     (d_states, *d_weights), (d_read, d_products, factors) = lax.scan(
         body,
-        (run.separate(d_h, d_c), *(jnp.zeros((len(d_h), *weight.shape)) for weight in weights)),
+        (run.separate(d_h, d_c), *none_yet),
         (d_shown, projected, run.fixed, products, before),
         reverse=True,
         unroll=_UNROLLED,
     )
-    _, gradient_of_matrices = jax.vjp(matrices, recurrent_kernel)
+    first = jax.tree.map(lambda array: array[0], (projected, run.fixed))
+    _, gradient_of_matrices = jax.vjp(functools.partial(_matrices, run, *first), run.weights[0])
     (d_recurrent_kernel,) = gradient_of_matrices(list(map(run.summed, factors, d_products)))
     d_x, d_kernel, *d_more = gradients_of_projected(d_read)
-    d_c = run.joined(d_states[1:]) if run.c.ndim == 2 else run.c
     d_weights = [d.sum(axis=0) + more for d, more in zip(d_weights, d_more, strict=True)]
+    d_c = run.joined(d_states[1:]) if run.c.ndim == 2 else run.c
     return d_x, d_kernel, d_recurrent_kernel, *d_weights, d_states[0], d_c
+
+
+def _gradients_of_row(run, d_results, recurrent_mask, read, fixed, products, states):
+    """The gradients of what a row of a step reads, its products, states, bias and vectors; and its factors.
+
+    The factors are what is multiplied by a matrix, one for each product.
+    """
+    recurrent_kernel, *weights = run.weights
+
+    def again(read, products, states, *weights):
+        known, factors = iter(products), []
+
+        def product(factor, matrix):
+            factors.append(factor)
+            return _known(run.narrow, factor, matrix, next(known))
+
+        results = run.step(product, (recurrent_kernel, *weights), recurrent_mask, states, read, fixed)
+        return results, factors
+
+    _, gradients_of, factors = jax.vjp(again, read, products, states, *weights, has_aux=True)
+    return *gradients_of(d_results), factors
+
+
+def _matrices(run, read, fixed, recurrent_kernel):
+    """The matrix of each product of a step, a part of the recurrent kernel or what a cell makes of it."""
+    found = []
+
+    def product(factor, matrix):
+        found.append(matrix)
+        return run.product(factor, matrix)
+
+    weights = recurrent_kernel, *run.weights[1:]
+    run.step(product, weights, run.recurrent_mask, run.separate(run.h, run.c), read, fixed)
+    return found
 
 
 class _Run:
