@@ -17,20 +17,23 @@ class Backward : Pass<Cell> {
         late_(panels(in.units)) {}
 
   void run() {
-    const int parts = this->parts();
+    const int parts = std::max(1, std::min(2 * in_.threads, int(slices_.size())));
     std::vector<Work> work;
-    for (int part = 0; part < parts; part++) work.push_back(take());
+    for (int thread = 0; thread < this->threads(); thread++) work.push_back(take());
+    std::vector<Sums> sums;
+    for (int part = 0; part < parts; part++) sums.push_back(take_sums());
     Barrier packed_up, added_up;
     std::atomic<int> next{0};
-    run_on_threads(parts, in_.openmp, [&](int thread, int threads) {
+    run_on_threads(this->threads(), in_.openmp, [&](int thread, int threads) {
       this->pack(thread, threads);
       packed_up.wait(threads);
       for (int part; (part = next++) < parts;) {
-        clear(work[part]);
-        for (size_t s = part; s < slices_.size(); s += parts) run_slice(slices_[s], work[part]);
+        clear(sums[part]);
+        work[thread].sums = sums[part];
+        for (size_t s = part; s < slices_.size(); s += parts) run_slice(slices_[s], work[thread]);
       }
       added_up.wait(threads);
-      gather(work, thread, threads);
+      gather(sums, thread, threads);
     });
   }
 
@@ -61,9 +64,14 @@ class Backward : Pass<Cell> {
     }
   };
 
-  // What a part of the slices is worked on with. The parts depend on the number of threads requested, not on how
-  // many are free, so that sums come out the same to the last bit every time.
-  // Steps are kept until there are enough of them for one big product.
+  // The gradients of the weights from a part of the slices. The parts depend on the number of threads requested, not on
+  // who takes them, so that sums come out the same to the last bit every time.
+  struct Sums {
+    float *d_w, *d_u, *d_bias;  // over rows and steps, by slots
+    float* d_vectors[most_vectors];
+  };
+
+  // What a thread works on. Steps are kept until there are enough of them for one big product.
   struct Work {
     Cell cell;                  // sums up the gradients of its weight vectors over the kept rows
     int* active;                // rows of the batch that the step moves
@@ -77,9 +85,8 @@ class Backward : Pass<Cell> {
     float* d_x;                 // of the kept rows
     float *d_h, *d_c;           // of every row of the slice
     int* first;                 // the first step that moves each row of the slice
-    float *d_w, *d_u, *d_bias;  // sums over rows and steps, by slots
     float* d_shift;             // of the biases that come after a normalisation, over the kept rows
-    float* d_vectors[most_vectors];
+    Sums sums;                  // of the part that it works on
     int kept = 0;
   };
 
@@ -105,26 +112,33 @@ class Backward : Pass<Cell> {
     w.d_h = scratch_.template take<float>(size_t(rows_) * up_);
     w.d_c = scratch_.template take<float>(size_t(rows_) * memories * up_);
     w.first = scratch_.template take<int>(rows_);
-    w.d_w = scratch_.template take<float>(in_.features * spread(x_columns()));
-    w.d_u = scratch_.template take<float>(Cell::heard * in_.units * spread(h_columns()));
-    w.d_bias = scratch_.template take<float>(size_t(Cell::slots) * up_);
-    w.d_shift = scratch_.template take<float>(normalizes<Cell> ? size_t(Cell::slots) * up_ : 0);
-    for (int k = 0; k < vectors; k++) {
-      w.d_vectors[k] = scratch_.template take<float>(up_);
-      w.cell.own[k].gradient = scratch_.template take<float>(up_);
+    const size_t shifts = normalizes<Cell> ? size_t(Cell::slots) * up_ : 0;
+    w.d_shift = scratch_.template take<float>(shifts);
+    std::fill_n(w.d_shift, shifts, 0.f);
+    for (Vector& own : w.cell.own) {
+      own.gradient = scratch_.template take<float>(up_);
+      std::fill_n(own.gradient, up_, 0.f);
     }
     return w;
   }
 
-  void clear(Work& w) const {
-    std::fill_n(w.d_w, in_.features * spread(x_columns()), 0.f);
-    std::fill_n(w.d_u, Cell::heard * in_.units * spread(h_columns()), 0.f);
-    std::fill_n(w.d_bias, size_t(Cell::slots) * up_, 0.f);
-    if (normalizes<Cell>) std::fill_n(w.d_shift, size_t(Cell::slots) * up_, 0.f);
-    for (int k = 0; k < vectors; k++) {
-      std::fill_n(w.d_vectors[k], up_, 0.f);
-      std::fill_n(w.cell.own[k].gradient, up_, 0.f);
-    }
+  size_t w_size() const { return in_.features * spread(x_columns()); }
+  size_t u_size() const { return Cell::heard * in_.units * spread(h_columns()); }
+
+  Sums take_sums() {
+    Sums s;
+    s.d_w = scratch_.template take<float>(w_size());
+    s.d_u = scratch_.template take<float>(u_size());
+    s.d_bias = scratch_.template take<float>(size_t(Cell::slots) * up_);
+    for (int k = 0; k < vectors; k++) s.d_vectors[k] = scratch_.template take<float>(up_);
+    return s;
+  }
+
+  void clear(const Sums& s) const {
+    std::fill_n(s.d_w, w_size(), 0.f);
+    std::fill_n(s.d_u, u_size(), 0.f);
+    std::fill_n(s.d_bias, size_t(Cell::slots) * up_, 0.f);
+    for (int k = 0; k < vectors; k++) std::fill_n(s.d_vectors[k], up_, 0.f);
   }
 
   void run_slice(Slice slice, Work& w) const {
@@ -380,18 +394,18 @@ class Backward : Pass<Cell> {
       if (normalizes<Cell>) sum = load(w.d_shift + n), store(w.d_shift + n, vec{});
       else
         for (int k = 0; k < w.kept; k++) sum += load(w.dz + k * z_stride_ + n);
-      add_to(w.d_bias + n, sum);
+      add_to(w.sums.d_bias + n, sum);
     }
     for (int k = 0; k < vectors; k++)
       for (int u = 0; u < up_; u += lanes) {
-        add_to(w.d_vectors[k] + u, load(w.cell.own[k].gradient + u));
+        add_to(w.sums.d_vectors[k] + u, load(w.cell.own[k].gradient + u));
         store(w.cell.own[k].gradient + u, vec{});
       }
     if (in_.bfloat16_products) join_rows(w.dz, w.kept, Cell::slots * up_, z_stride_);
-    add_outer(x_, w.x, w, {0, Cell::x_end}, w.d_w, spread(x_columns()));
-    if constexpr (recurs<Cell>) add_outer(h_, w.h, w, {Cell::h_begin, Cell::h_end}, w.d_u, spread(h_columns()));
+    add_outer(x_, w.x, w, {0, Cell::x_end}, w.sums.d_w, spread(x_columns()));
+    if constexpr (recurs<Cell>) add_outer(h_, w.h, w, {Cell::h_begin, Cell::h_end}, w.sums.d_u, spread(h_columns()));
     if constexpr (has_late)
-      add_outer(late_, w.late, w, {Cell::h_end, Cell::late_end}, w.d_u + (Cell::h_end - Cell::h_begin) * up_,
+      add_outer(late_, w.late, w, {Cell::h_end, Cell::late_end}, w.sums.d_u + (Cell::h_end - Cell::h_begin) * up_,
                 spread(h_columns()));
     w.kept = 0;
   }
@@ -408,33 +422,33 @@ class Backward : Pass<Cell> {
   }
 
   // This thread's share of the weights' gradients: the sums of all parts, in the shape of the weights.
-  void gather(const std::vector<Work>& work, int thread, int threads) const {
+  void gather(const std::vector<Sums>& parts, int thread, int threads) const {
     const auto share = [&](int rows, int which) { return int(long(rows) * which / threads); };
     for (int row = share(in_.features, thread); row < share(in_.features, thread + 1); row++)
       for (int slot = 0; slot < Cell::x_end; slot++)
-        sum(work, &Work::d_w, row * spread(x_columns()) + slot * up_,
+        sum(parts, &Sums::d_w, row * spread(x_columns()) + slot * up_,
             grad_.d_kernel + (size_t(row) * Cell::gates + Cell::x_gate(slot)) * in_.units);
     const int heard = Cell::heard * in_.units;
     for (int row = share(heard, thread); row < share(heard, thread + 1); row++)
       for (int slot = Cell::h_begin; slot < Cell::late_end; slot++)
-        sum(work, &Work::d_u, row * spread(h_columns()) + (slot - Cell::h_begin) * up_,
+        sum(parts, &Sums::d_u, row * spread(h_columns()) + (slot - Cell::h_begin) * up_,
             grad_.d_recurrent_kernel + (size_t(row) * recurrent_gates<Cell> + Cell::h_gate(slot)) * in_.units);
     if (thread > 0) return;
     for (int slot = 0; slot < Cell::slots; slot++) {
-      if (slot < Cell::x_end) sum(work, &Work::d_bias, slot * up_, grad_.d_bias + Cell::x_gate(slot) * in_.units);
+      if (slot < Cell::x_end) sum(parts, &Sums::d_bias, slot * up_, grad_.d_bias + Cell::x_gate(slot) * in_.units);
       if (Cell::bias_rows == 2 && slot >= Cell::h_begin)
-        sum(work, &Work::d_bias, slot * up_, grad_.d_bias + (Cell::gates + Cell::h_gate(slot)) * in_.units);
+        sum(parts, &Sums::d_bias, slot * up_, grad_.d_bias + (Cell::gates + Cell::h_gate(slot)) * in_.units);
     }
     for (int k = 0; k < vectors; k++) {
       if (!in_.vectors[k]) continue;
       std::fill_n(grad_.d_vectors[k], in_.units, 0.f);
-      for (const Work& part : work) add(part.d_vectors[k], grad_.d_vectors[k]);
+      for (const Sums& part : parts) add(part.d_vectors[k], grad_.d_vectors[k]);
     }
   }
 
-  void sum(const std::vector<Work>& work, float* Work::* sums, size_t at, float* to) const {
-    std::copy_n(work[0].*sums + at, in_.units, to);
-    for (size_t part = 1; part < work.size(); part++) add(work[part].*sums + at, to);
+  void sum(const std::vector<Sums>& parts, float* Sums::* which, size_t at, float* to) const {
+    std::copy_n(parts[0].*which + at, in_.units, to);
+    for (size_t part = 1; part < parts.size(); part++) add(parts[part].*which + at, to);
   }
 
   const Gradients& grad_;

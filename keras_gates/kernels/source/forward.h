@@ -17,10 +17,10 @@ class Forward : Pass<Cell> {
 
   void run() {
     std::vector<Work> work;
-    for (int part = 0; part < this->parts(); part++) work.push_back(take());
+    for (int thread = 0; thread < this->threads(); thread++) work.push_back(take());
     Barrier packed_up;
     std::atomic<size_t> next{0};
-    run_on_threads(this->parts(), in_.openmp, [&](int thread, int threads) {
+    run_on_threads(this->threads(), in_.openmp, [&](int thread, int threads) {
       this->pack(thread, threads);
       packed_up.wait(threads);
       for (size_t s; (s = next++) < slices_.size();) run_slice(slices_[s], work[thread]);

@@ -59,8 +59,8 @@ class Pass {
     if constexpr (has_late) u_late_.fill(thread, threads);
   }
 
-  // As many threads, or parts of the work, as there can be.
-  int parts() const { return std::max(1, std::min(in_.threads, int(slices_.size()))); }
+  // As many threads as can have work.
+  int threads() const { return std::max(1, std::min(in_.threads, int(slices_.size()))); }
 
   // Where a row's inputs of a step begin in x. The memory below, where the cell reads it, stands behind its features.
   size_t inputs_at(int row, int step) const { return (size_t(row) * in_.time + position(in_, step)) * x_columns_; }
