@@ -284,6 +284,12 @@ def test_a_tagger_reads_vectors_of_words_that_training_lacks(chunks, tmp_path):
     assert "the vectors of words in v.txt" in (run / "README.md").read_text(encoding="utf-8")
 
 
+def test_a_file_without_known_vectors_ends_in_one_sentence(chunks, tmp_path, capsys):
+    path = packed(tmp_path / "v.txt", "0 3\n")
+    assert tagging.main(list(map(str, ["--dataset", chunks, "--beside-vectors", path]))) == 2
+    assert capsys.readouterr().err.endswith(f": {path} has no vectors of words.\n")
+
+
 def test_known_vectors_need_words(tmp_path, capsys):
     given = ["--dataset", "python", "--beside-vectors", packed(tmp_path / "v.txt", PLAIN)]
     assert tagging.main(list(map(str, given))) == 2

@@ -13,7 +13,6 @@ from experiments.common.errors import InputError
 from experiments.tagging import data
 from experiments.tagging.measures import are_spans, are_well_formed, measure, span_f1
 from experiments.tagging.network import (
-    PADDING,
     answers,
     serving,
     text_network,
@@ -127,7 +126,8 @@ def _note_of_known(path):
 def known_vectors(path):
     """Vectors of words that are not trained, by word. Raises `InputError` if the file has none."""
     known = vectors.read_first(path, MOST_KNOWN)
-    known.pop(PADDING, None)
+    if not known:
+        raise InputError(f"{path} has no vectors of words.")
     print(f"{path} has the vectors of {len(known):,} words, which stay as they are.", flush=True)
     return known
 
