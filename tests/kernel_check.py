@@ -199,7 +199,7 @@ def _():
 
 
 @check("zoneout draws for all steps at once")
-def _():
+def zoneout_draws_for_all_steps():
     layer = keras_gates.RNN(
         keras_gates.ZoneoutCell(keras_gates.GRUCell(40), zoneout=0.3), return_sequences=True
     )
@@ -213,7 +213,7 @@ def _():
 for _name in ("FGR", "clockwork"):
 
     @check(f"as the plain path under mixed_bfloat16, and no less exact: {_name}", _name)
-    def _(name):
+    def as_exact_under_bfloat16(name):
         make, problem, policy = CELLS[name], (33, 9, 31, 40, "holes", False), "mixed_bfloat16"
         with keras_gates.use_kernels("never"):
             layer, question = random_layer(make, problem)
@@ -254,7 +254,7 @@ def _():
 
 
 @check("fit learns the same")
-def _():
+def fit_learns_the_same():
     found = []
     for when in ("always", "never"):
         keras.utils.set_random_seed(0)

@@ -13,8 +13,16 @@ import sys
 
 import keras
 import numpy as np
-from kernel_check import answers, assert_close, compare, counted, outcome
-from kernel_problems import CELLS, random_layer
+from kernel_check import (
+    as_exact_under_bfloat16,
+    assert_close,
+    compare,
+    counted,
+    fit_learns_the_same,
+    outcome,
+    zoneout_draws_for_all_steps,
+)
+from kernel_problems import CELLS
 from own_kernel import my_cell
 
 import keras_gates
@@ -70,50 +78,21 @@ def _():
         with keras_gates.use_kernels(when):
             found.append({"y": keras.ops.convert_to_numpy(layer(x))})
     assert_close(*found)
-    layer = keras_gates.RNN(cell, return_sequences=True)
+    zoneout_draws_for_all_steps()
+
+
+@check("as the plain path under mixed_bfloat16, and no less exact")
+def _():
+    as_exact_under_bfloat16("lstm")
+
+
+@check("fit learns the same; predict takes the loops too")
+def _():
+    fit_learns_the_same()
+    model = keras.Sequential([keras.Input((7, 3)), keras_gates.LSTM(5)])
     with counted() as calls:
-        y = keras.ops.convert_to_numpy(layer(x, training=True))
+        model.predict(np.ones((2, 7, 3), "float32"), verbose=0)
     assert calls
-    assert abs(np.mean(y[:, 1:] == y[:, :-1]) - 0.3) < 0.02
-
-
-@check("as exact as the plain path under mixed_bfloat16")
-def _():
-    make, problem, policy = CELLS["lstm"], (33, 9, 31, 40, "holes", False), "mixed_bfloat16"
-    with keras_gates.use_kernels("never"):
-        layer, question = random_layer(make, problem)
-        exact = answers(layer, *question)
-    found = []
-    for when in ("always", "never"):
-        layer, question = random_layer(make, problem, arguments={"dtype": policy}, dtype=policy)
-        with keras_gates.use_kernels(when), counted() as calls:
-            found.append(answers(layer, *question))
-        assert bool(calls) == (when == "always")
-    looped, plain = found
-    for k, want in exact.items():
-        assert looped[k].dtype == plain[k].dtype
-        error, allowed = (np.sqrt(np.mean((given[k] - want) ** 2)) for given in found)
-        assert error <= 1.1 * allowed, f"{k} is off by {error:.1e}, plainly by {allowed:.1e}"
-
-
-@check("fit learns the same; evaluate and predict take the loops too")
-def _():
-    found = []
-    for when in ("always", "never"):
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential(
-            [keras.Input((7, 3)), keras.layers.Masking(), keras.layers.Bidirectional(keras_gates.LSTM(5))]
-        )
-        model.compile("sgd", "mse")
-        x = np.random.default_rng(0).normal(size=(8, 7, 3)).astype("float32")
-        x[3:6, 4:] = 0
-        with keras_gates.use_kernels(when), counted() as calls:
-            model.fit(x, x[:, :4].reshape(8, -1)[:, :10], batch_size=4, shuffle=False, verbose=0)
-            trained = len(calls)
-            y = model.predict(x, verbose=0)
-        assert (0 < trained < len(calls)) == (when == "always")
-        found.append({str(k): w for k, w in enumerate([y, *model.get_weights()])})
-    assert_close(*found)
 
 
 @check("vmap, and a function that is exported")
