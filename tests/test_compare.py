@@ -368,13 +368,12 @@ def test_of_a_search_the_test_of_the_best_in_validation_is_reported(tmp_path, un
 # -- reports and presets
 
 
-def test_a_page_of_several_comparisons_names_nothing_of_this_machine(
-    tmp_path, untrained, capsys, monkeypatch
-):
+@pytest.fixture
+def compared(tmp_path, untrained, monkeypatch):
+    """The folders of two comparisons, of a preset and of a file of the user's, by name."""
     kept = {}
     monkeypatch.setattr(compare, "open_study", lambda storage, heartbeat: kept[storage])
     untrained(lambda trial, settings: (1.0, trial.seed + len(trial.cell)))
-    (tmp_path / "docs").mkdir()
     tasks = list(PRESETS["chung2014"].tasks)
     for name, preset in {"music": "chung2014", "own": None}.items():
         given = tasks if preset else [f"music --dataset {tmp_path / 'mine.mat'}"]
@@ -382,9 +381,18 @@ def test_a_page_of_several_comparisons_names_nothing_of_this_machine(
         command = f"python -m experiments.compare --tasks {shlex.join(given)} --out {tmp_path / name}"
         plan = {"command": command, "storage": name, "preset": preset}
         (tmp_path / name / "plan.json").write_text(json.dumps(plan))
-    page = tmp_path / "docs" / "results.md"
-    folders = [str(tmp_path / "music"), str(tmp_path / "own")]
-    assert compare.main(["report", *folders, "--page", str(page)]) == 0
+    return {name: str(tmp_path / name) for name in ("music", "own")}
+
+
+def page_of(folder, *runs):
+    folder.mkdir(exist_ok=True)
+    page = folder / "results.md"
+    assert compare.main(["report", *runs, "--page", str(page)]) == 0
+    return page
+
+
+def test_a_page_of_several_comparisons_names_nothing_of_this_machine(compared, tmp_path, capsys):
+    page = page_of(tmp_path / "docs", *compared.values())
     text = page.read_text()
     pictures = re.findall(r"!\[.+\]\((.+)\)", text)
     assert pictures == [
@@ -398,8 +406,30 @@ def test_a_page_of_several_comparisons_names_nothing_of_this_machine(
     assert re.search(r"^\| lstm \| .* \| 8\.67 \|$", text, re.MULTILINE), "the published figure"
     assert PRESETS["chung2014"].differs in text
     capsys.readouterr()
-    assert compare.main(["report", folders[0], folders[0], "--page", str(page)]) == 2
+    assert compare.main(["report", *[compared["music"]] * 2, "--page", str(page)]) == 2
     assert "have the same name" in capsys.readouterr().err
+
+
+def test_a_page_keeps_what_it_has_of_other_comparisons(compared, tmp_path):
+    """So a comparison can be added, or told anew, without the runs of the others."""
+    together = page_of(tmp_path / "together", *compared.values())
+    page_of(tmp_path / "apart", compared["music"])
+    apart = page_of(tmp_path / "apart", compared["own"])
+    again = page_of(tmp_path / "apart", compared["music"])
+    for name in ("results.md", "results.csv"):
+        expected = (together.parent / name).read_bytes()
+        assert (apart.parent / name).read_bytes() == expected == (again.parent / name).read_bytes()
+
+
+def test_a_page_is_written_over_no_other_file(compared, tmp_path, capsys):
+    page = page_of(tmp_path / "docs", compared["own"])
+    page.with_suffix(".csv").unlink()
+    assert compare.main(["report", compared["own"], "--page", str(page)]) == 2
+    assert "has lost its trials: expected results.csv beside it" in capsys.readouterr().err
+    page.write_text("# My notes\n")
+    assert compare.main(["report", compared["own"], "--page", str(page)]) == 2
+    assert "is no page of comparisons" in capsys.readouterr().err
+    assert page.read_text() == "# My notes\n"
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -183,7 +183,8 @@ def report_parser():
         type=page_name,
         metavar="FILE.md",
         help="write all of them to one page, its pictures and its CSV file beside it, without the names of "
-        "folders of this machine; by default each has a report in its own folder",
+        "folders of this machine; what the page has of other comparisons stays. By default each has a report "
+        "in its own folder",
     )
     add_reference(parser)
     return parser

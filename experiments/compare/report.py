@@ -1,6 +1,7 @@
 """The report of comparisons: tables, pictures, and every trial as a row of a CSV file."""
 
 import csv
+import itertools
 import re
 import shlex
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from experiments.compare.search import importance
 from experiments.compare.study import by_trial, finished
 from keras_gates._files import written_whole
 
+TITLE = "# Cells compared"
 HEAD = ("cell", "mean", "95 % interval", "seeds", "diverged", "parameters", "seconds", "difference", "p")
 COLUMNS = (
     *("comparison", "task", "budget", "cell", "seed", "sampler", "number", "settings"),
@@ -113,8 +115,10 @@ def comparison_of(study, name, reference=None, command="", preset=None):
 def write_report(comparisons, out, stem=None):
     """Write a page of comparisons, its pictures and its CSV file into a folder; returns the names.
 
-    stem: how all names begin; without one, for one comparison, they are those that its own folder has, and
-        the page is written as HTML too.
+    stem: how all names begin; what such a page has of other comparisons stays. Without one, for one
+        comparison, the names are those that its own folder has, and the page is written as HTML too.
+
+    Raises `InputError` if there is another file of that name.
     """
     named = {
         (f"{stem}-{comparison.name}-{kind}.png" if stem else f"{kind}.png"): (comparison, kind)
@@ -125,7 +129,10 @@ def write_report(comparisons, out, stem=None):
         (comparison, [(name, PICTURES[kind]) for name, (of, kind) in named.items() if of is comparison])
         for comparison in comparisons
     ]
-    texts = {f"{stem or 'report'}.md": markdown_of(shown)}
+    sections, trials = _earlier(out, stem) if stem else ({}, {})
+    sections |= {comparison.name: section_of(comparison, pictures) for comparison, pictures in shown}
+    trials |= {comparison.name: trials_of(comparison) for comparison in comparisons}
+    texts = {f"{stem or 'report'}.md": "\n\n".join([TITLE, *sections.values()]) + "\n"}
     if stem is None:
         texts["report.html"] = page("compare/report.html", comparisons=shown)
     table = f"{stem or 'trials'}.csv"
@@ -133,7 +140,7 @@ def write_report(comparisons, out, stem=None):
         with written_whole(out / name, name, replace=True) as path:
             path.write_text(text, encoding="utf-8")
     with written_whole(out / table, table, replace=True) as path:
-        write_trials(comparisons, path)
+        write_trials(itertools.chain(*trials.values()), path)
     for name, (comparison, kind) in named.items():
         with written_whole(out / name, name, replace=True) as path:
             figures.save_png(comparison.pictures[kind], path, dpi=110)
@@ -394,33 +401,48 @@ def _curves(rows, reference):
 # -- files
 
 
-def markdown_of(shown):
-    """The page; shown: comparisons, each with the names and descriptions of its pictures."""
-    parts = ["# Cells compared"]
-    for comparison, pictures in shown:
-        parts.append(f"## {comparison.name}")
-        parts += filter(None, [comparison.about])
-        parts.append(f"```sh\n{comparison.command}\n```")
-        for table in comparison.tables:
-            lines = [table.head, ["---"] * len(table.head), *table.rows]
-            parts.append(f"### {table.title}\n\n{table.measure}")
-            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-            parts += filter(None, [table.note])
-        parts += [f"![{description}]({name})" for name, description in pictures]
-        parts += comparison.facts
-    return "\n\n".join(parts) + "\n"
+def section_of(comparison, pictures):
+    """The part of a page that is about a comparison; pictures: their names and descriptions."""
+    parts = [f"## {comparison.name}", *filter(None, [comparison.about]), f"```sh\n{comparison.command}\n```"]
+    for table in comparison.tables:
+        lines = [table.head, ["---"] * len(table.head), *table.rows]
+        parts.append(f"### {table.title}\n\n{table.measure}")
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        parts += filter(None, [table.note])
+    parts += [f"![{description}]({name})" for name, description in pictures]
+    return "\n\n".join([*parts, *comparison.facts])
 
 
-def write_trials(comparisons, path):
-    """Every trial as a row of a CSV file."""
+def trials_of(comparison):
+    """Every trial of a comparison as a row of the CSV file."""
+    rows = []
+    for trial, metrics, settings in sorted(comparison.rows, key=lambda row: row.trial):
+        names = ("measure", "value", "cost", "parameters", "seconds")
+        kept = [metrics[name] for name in names] if metrics else [""] * len(names)
+        point = " ".join(f"--{name}={value}" for name, value in settings.items())
+        which = [trial.budget, without_folders(trial.cell), trial.seed, trial.sampler, trial.number]
+        outcome = "complete" if metrics else "diverged"
+        rows.append([comparison.name, without_folders(trial.task), *which, point, outcome, *kept])
+    return rows
+
+
+def write_trials(rows, path):
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for comparison in comparisons:
-            for trial, metrics, settings in sorted(comparison.rows, key=lambda row: row.trial):
-                names = ("measure", "value", "cost", "parameters", "seconds")
-                kept = [metrics[name] for name in names] if metrics else [""] * len(names)
-                point = " ".join(f"--{name}={value}" for name, value in settings.items())
-                which = [trial.budget, without_folders(trial.cell), trial.seed, trial.sampler, trial.number]
-                outcome = "complete" if metrics else "diverged"
-                writer.writerow([comparison.name, without_folders(trial.task), *which, point, outcome, *kept])
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+
+def _earlier(out, stem):
+    """The sections of the page that is there, and the rows of its CSV file, by the name of the comparison."""
+    page, table = out / f"{stem}.md", out / f"{stem}.csv"
+    if not page.exists():
+        return {}, {}
+    title, *sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    if title.strip() != TITLE:
+        raise InputError(f"{page} is no page of comparisons, which begins with {TITLE!r}; give another name.")
+    if not table.exists():
+        raise InputError(f"{page} has lost its trials: expected {table.name} beside it.")
+    trials = {}
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in itertools.islice(csv.reader(file), 1, None):
+            trials.setdefault(row[0], []).append(row)
+    return {section.partition("\n")[0]: f"## {section.strip()}" for section in sections}, trials
