@@ -272,15 +272,19 @@ def test_words_of_a_tagger_start_from_their_vectors(chunks, tmp_path):
 
 
 def test_a_tagger_reads_vectors_of_words_that_training_lacks(chunks, tmp_path):
-    """They are those of the file, and stay so; a word that the file lacks has zeros."""
-    path = packed(tmp_path / "v.txt", PLAIN + "unheard 3 2 1\n")
+    """They are those of the file, and stay so; a word that the file lacks has zeros.
+
+    Files such as GloVe's have lower case alone: a capitalised word has the vector of its lower case.
+    """
+    path = packed(tmp_path / "v.txt", PLAIN + "unheard 3 2 1\nUS 4 5 6\n")
     run = tmp_path / "run"
     given = ["--dataset", chunks, "--beside-vectors", path, "--units", 4, "--epochs", 1, "--out", run]
     assert tagging.main(list(map(str, given))) == 0
     saved = keras.saving.load_model(run / "model.keras")
     read = keras.Model(saved.input, saved.get_layer("known_vectors").output)
-    got = read(tf.constant([["cat", "unheard", "Cat", ""]]))[0]
-    np.testing.assert_array_equal(got, np.float32([CAT, [3, 2, 1], [0, 0, 0], [0, 0, 0]]))
+    got = read(tf.constant([["cat", "unheard", "Cat", "US", "us", ""]]))[0]
+    nothing = [0, 0, 0]
+    np.testing.assert_array_equal(got, np.float32([CAT, [3, 2, 1], CAT, [4, 5, 6], nothing, nothing]))
     assert "the vectors of words in v.txt" in (run / "README.md").read_text(encoding="utf-8")
 
 

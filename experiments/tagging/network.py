@@ -12,6 +12,7 @@ from keras_gates.layers.text import LowerCase, TagNames, UniqueStrings, WordShap
 SHAPE_EMBEDDING = 16
 AUXILIARY_WEIGHT = 0.5  # of the loss of tags that are learned beside the others
 PADDING = ""  # no word and no character is the empty string
+UNKNOWN = 1  # how a string lookup numbers what is not in its vocabulary; padding is 0
 
 
 def vectors_of(network):
@@ -141,7 +142,11 @@ def _vectors(strings, vocabulary, width, name, kind=keras.layers.Embedding):
 
 
 def _ids(strings, vocabulary, name):
-    return keras.layers.StringLookup(vocabulary=vocabulary, mask_token=PADDING, name=f"{name}s")(strings)
+    return _lookup(vocabulary, name)(strings)
+
+
+def _lookup(vocabulary, name):
+    return keras.layers.StringLookup(vocabulary=vocabulary, mask_token=PADDING, name=f"{name}s")
 
 
 def _dropped(features, options, name):
@@ -152,12 +157,16 @@ def _dropped(features, options, name):
 def _known(words, known, options):
     """Words (batch, time) -> what a trained layer makes of vectors that are not, zero where there is none.
 
-    They are dropped apart from the trained ones: a word that training lacks has the known one alone.
+    A word has the vector of its lower case where it has none as it is written: many files have lower case
+    alone. They are dropped apart from the trained ones: a word that training lacks has the known one alone.
     """
     table = np.stack(list(known.values()))
     table = np.concatenate([np.zeros((2, table.shape[1])), table])  # of padding and of what is unknown
     vectors = keras.layers.Embedding(*table.shape, mask_zero=True, trainable=False, name="known_vectors")
-    features = vectors(_ids(words, list(known), "known_word"))
+    find = _lookup(list(known), "known_word")
+    found = find(words)
+    in_lower_case = find(LowerCase(name="known_lower_case")(words))
+    features = vectors(ops.where(ops.equal(found, UNKNOWN), in_lower_case, found))
     vectors.set_weights([table])
     features = keras.layers.Dense(table.shape[1], name="from_known")(features)
     return _dropped(features, options, "known_dropout")
