@@ -1,5 +1,6 @@
 """Polyphonic music: the likelihood of a frame, the pieces, and a run from the outside."""
 
+import itertools
 import json
 
 import keras
@@ -14,7 +15,7 @@ import scipy.io
 from experiments.inspect import __main__ as inspect
 from experiments.music import __main__ as music
 from experiments.music import data
-from experiments.music.network import FrameLoss
+from experiments.music.network import FrameLoss, foretelling
 from experiments.music.problem import batches_of, cut, nll
 
 TINY = ["--units", "6", "--epochs", "2", "--batch-size", "4", "--window", "10"]
@@ -80,6 +81,30 @@ def test_the_loss_ignores_frames_without_weight():
     logits[0, 1] = 50
     loss = FrameLoss()(wanted, logits, sample_weight=np.array([[1.0, 0.0]]))
     assert float(loss) == pytest.approx(data.KEYS * np.log(2))
+
+
+def test_a_mixture_is_a_distribution_over_frames_with_the_probabilities_of_its_keys():
+    """Of three keys all eight frames can be listed: their likelihoods add up to 1, and to those of a key."""
+    mixture = np.random.default_rng(2).normal(0, 2, (1, 1, 4, 3 + 1)).astype("float32")
+    frames = np.array(list(itertools.product([0.0, 1.0], repeat=3)))[:, None, None]
+    likelihoods = np.exp([-float(FrameLoss()(frame, mixture)) for frame in frames])
+    assert likelihoods.sum() == pytest.approx(1, rel=1e-5)
+    outputs = keras.Input((None, 4, 4))
+    keys = foretelling(keras.Model(outputs, keras.layers.Identity()(outputs)))(mixture)[0, 0]
+    assert keys.numpy() == pytest.approx(likelihoods @ frames[:, 0, 0], rel=1e-5)
+    shares = np.exp(mixture[0, 0, :, 3]) / np.exp(mixture[0, 0, :, 3]).sum()
+    apart = shares @ (1 / (1 + np.exp(mixture[0, 0, :, :3]))).prod(axis=-1)
+    assert likelihoods[0] == pytest.approx(apart, rel=1e-5), "silence"
+
+
+def test_a_run_with_a_mixture(corpus, tmp_path):
+    run = tmp_path / "run"
+    assert music.main(["--dataset", corpus, *TINY, "--mixtures", "3", "--out", str(run)]) == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert "published" not in metrics, "those are of keys foretold by themselves"
+    piece = data.read(corpus).test[0][None].astype("float32")
+    probabilities = keras.saving.load_model(run / "model.keras").predict(piece, verbose=0)
+    assert probabilities.shape == piece.shape and (probabilities > 0).all() and (probabilities < 1).all()
 
 
 def test_every_frame_but_the_first_is_foretold_once():

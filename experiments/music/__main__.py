@@ -38,6 +38,13 @@ def train_parser():
         default=200,
         help="frames through which a gradient is propagated back; the test reads whole pieces",
     )
+    task.add_argument(
+        "--mixtures",
+        type=whole(1),
+        default=1,
+        help="with 1, each key is foretold by itself, as in the published tables of recurrent networks; with "
+        "more, the frame is a mixture of so many such, which tell what sounds together",
+    )
     add_remember(task)
     parser.set_defaults(
         units=128, dropout=0.3, epochs=60, patience=6, batch_size=16, learning_rate=5e-3, decay=True

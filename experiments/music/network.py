@@ -11,26 +11,53 @@ from experiments.music.data import KEYS
 class FrameLoss(keras.Loss):
     """The negative log-likelihood of a frame in nats: the sum over all keys, each sounding or not.
 
-    Targets (batch, time, 88), logits alike; the mean is that over frames of weight 1.
+    Targets (batch, time, 88); outputs as `network` gives them; the mean is that over frames of weight 1. Of a
+    mixture it is the likelihood of the whole frame, so the components tell which keys sound together.
     """
 
     def __init__(self, name="frame_loss"):
         super().__init__(name=name, reduction="mean_with_sample_weight")
 
     def call(self, y_true, y_pred):
-        return ops.sum(ops.binary_crossentropy(y_true, y_pred, from_logits=True), axis=-1)
+        if len(y_pred.shape) == 3:
+            return _of_keys(y_true, y_pred)
+        logits, shares = _parts(y_pred)
+        of_each = ops.log_softmax(shares[..., 0], axis=-1) - _of_keys(y_true[..., None, :], logits)
+        return -ops.logsumexp(of_each, axis=-1)
+
+
+def _parts(mixture):
+    """The logits of the keys (…, mixtures, keys), and those of the shares (…, mixtures, 1)."""
+    return ops.split(mixture, [mixture.shape[-1] - 1], axis=-1)
+
+
+def _of_keys(sounds, logits):
+    """−log p of keys that sound independently of each other, summed over them."""
+    return ops.sum(ops.softplus(logits) - sounds * logits, axis=-1)
 
 
 def network(options):
-    """The model from frames (batch, time, 88) to the logits of the next ones."""
+    """The model from frames (batch, time, 88) to what it foretells of the next ones.
+
+    That is the logits of the keys (batch, time, 88); with `options.mixtures` over 1 those of each component
+    of a mixture, and behind them the logit of its share: (batch, time, mixtures, 89).
+    """
     frames = keras.Input((None, KEYS), name="frames")
     features = keras.layers.Dropout(options.dropout)(recurrent_stack(frames, options))
-    return keras.Model(frames, keras.layers.Dense(KEYS, name="logits")(features))
+    if options.mixtures == 1:
+        return keras.Model(frames, keras.layers.Dense(KEYS, name="logits")(features))
+    logits = keras.layers.Dense(options.mixtures * (KEYS + 1), name="logits")(features)
+    return keras.Model(frames, keras.layers.Reshape((-1, options.mixtures, KEYS + 1), name="mixture")(logits))
 
 
 def foretelling(model):
     """The model from frames to the probability of each key in the next frame."""
-    return keras.Model(model.input, keras.layers.Activation("sigmoid", name="probabilities")(model.output))
+    if len(model.output.shape) == 3:
+        probabilities = keras.layers.Activation("sigmoid", name="probabilities")(model.output)
+    else:
+        logits, shares = _parts(model.output)
+        probabilities = ops.sum(ops.softmax(shares, axis=-2) * ops.sigmoid(logits), axis=-2)
+    return keras.Model(model.input, probabilities)
 
 
 def independent(pieces):
