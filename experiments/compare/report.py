@@ -433,14 +433,14 @@ def write_trials(rows, path):
 
 def _earlier(out, stem):
     """The sections of the page that is there, and the rows of its CSV file, by the name of the comparison."""
-    page, table = out / f"{stem}.md", out / f"{stem}.csv"
-    if not page.exists():
+    there, table = out / f"{stem}.md", out / f"{stem}.csv"
+    if not there.exists():
         return {}, {}
-    title, *sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    title, *sections = re.split(r"^## ", there.read_text(encoding="utf-8"), flags=re.MULTILINE)
     if title.strip() != TITLE:
-        raise InputError(f"{page} is no page of comparisons, which begins with {TITLE!r}; give another name.")
+        raise InputError(f"{there} is no page of comparisons, which begins with {TITLE!r}; name another.")
     if not table.exists():
-        raise InputError(f"{page} has lost its trials: expected {table.name} beside it.")
+        raise InputError(f"{there} has lost its trials: expected {table.name} beside it.")
     trials = {}
     with table.open(encoding="utf-8", newline="") as file:
         for row in itertools.islice(csv.reader(file), 1, None):
