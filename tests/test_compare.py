@@ -31,6 +31,7 @@ from experiments.compare import forks, worker
 from experiments.compare import study as studies
 from experiments.compare.intervals import explained, holm, mean_of, paired_p, ranks
 from experiments.compare.locks import held
+from experiments.compare.page import COLUMNS
 from experiments.compare.pictures import draw_curves
 from experiments.compare.plan import Trial, budget, trials
 from experiments.compare.presets import PRESETS
@@ -414,22 +415,53 @@ def test_a_page_keeps_what_it_has_of_other_comparisons(compared, tmp_path):
     """So a comparison can be added, or told anew, without the runs of the others."""
     together = page_of(tmp_path / "together", *compared.values())
     page_of(tmp_path / "apart", compared["music"])
-    apart = page_of(tmp_path / "apart", compared["own"])
-    again = page_of(tmp_path / "apart", compared["music"])
-    for name in ("results.md", "results.csv"):
-        expected = (together.parent / name).read_bytes()
-        assert (apart.parent / name).read_bytes() == expected == (again.parent / name).read_bytes()
+    for name in ("own", "music"):
+        apart = page_of(tmp_path / "apart", compared[name])
+        assert apart.read_bytes() == together.read_bytes()
+        assert apart.with_suffix(".csv").read_bytes() == together.with_suffix(".csv").read_bytes()
+        assert all(
+            (apart.parent / name).exists() for name in re.findall(r"!\[.+\]\((.+)\)", apart.read_text())
+        )
 
 
-def test_a_page_is_written_over_no_other_file(compared, tmp_path, capsys):
+def test_a_section_that_is_removed_takes_its_trials_along(compared, tmp_path):
+    page = page_of(tmp_path / "docs", *compared.values())
+    page.write_text(re.sub(r"## music\n.*?(?=^## own)", "", page.read_text(), flags=re.DOTALL | re.MULTILINE))
+    page_of(tmp_path / "docs", compared["own"])
+    assert "music," not in page.with_suffix(".csv").read_text()
+
+
+def test_a_picture_that_is_not_drawn_any_more_is_removed(compared, tmp_path):
+    (tmp_path / "docs").mkdir()
+    old = tmp_path / "docs" / "results-own-ranks.png"
+    old.write_bytes(b"of two tasks")
+    page_of(tmp_path / "docs", compared["own"])
+    assert not old.exists()
+
+
+NO_PAGE = {
+    "another page": ({"results.md": "# My notes\n"}, "results.md does not begin with '# Cells compared'"),
+    "other columns": (
+        {"results.csv": "my,own\n1,2\n"},
+        "results.csv has other columns than comparison, task",
+    ),
+    "an empty table": ({"results.csv": ""}, "results.md and results.csv are no page of comparisons"),
+    "no table": ({"results.csv": None}, "results.md is there without results.csv"),
+    "no page": ({"results.md": None}, "results.csv is there without results.md"),
+    "no trials": ({"results.csv": ",".join(COLUMNS) + "\n"}, "has no trials of own, which results.md has"),
+}
+
+
+@pytest.mark.parametrize("texts, sentence", NO_PAGE.values(), ids=NO_PAGE)
+def test_a_page_is_written_over_no_other_file(texts, sentence, compared, tmp_path, capsys):
     page = page_of(tmp_path / "docs", compared["own"])
-    page.with_suffix(".csv").unlink()
+    for name, text in texts.items():
+        path = page.parent / name
+        path.unlink() if text is None else path.write_text(text)
+    before = {path: path.read_bytes() for path in page.parent.iterdir()}
     assert compare.main(["report", compared["own"], "--page", str(page)]) == 2
-    assert "has lost its trials: expected results.csv beside it" in capsys.readouterr().err
-    page.write_text("# My notes\n")
-    assert compare.main(["report", compared["own"], "--page", str(page)]) == 2
-    assert "is no page of comparisons" in capsys.readouterr().err
-    assert page.read_text() == "# My notes\n"
+    assert sentence in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in page.parent.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", PRESETS)

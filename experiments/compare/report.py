@@ -12,17 +12,13 @@ from experiments.common import figures
 from experiments.common.errors import InputError
 from experiments.common.pages import page
 from experiments.compare.intervals import LEVEL, explained, holm, mean_of, paired_p, ranks
+from experiments.compare.page import COLUMNS, TITLE, read_page
 from experiments.compare.pictures import draw_curves, draw_ranks, draw_violins
 from experiments.compare.search import importance
 from experiments.compare.study import by_trial, finished
 from keras_gates._files import written_whole
 
-TITLE = "# Cells compared"
 HEAD = ("cell", "mean", "95 % interval", "seeds", "diverged", "parameters", "seconds", "difference", "p")
-COLUMNS = (
-    *("comparison", "task", "budget", "cell", "seed", "sampler", "number", "settings"),
-    *("outcome", "measure", "value", "cost", "parameters", "seconds"),
-)
 PICTURES = {
     "ranks": "Mean ranks over tasks",
     "violins": "The values of each cell on each task",
@@ -118,33 +114,37 @@ def write_report(comparisons, out, stem=None):
     stem: how all names begin; what such a page has of other comparisons stays. Without one, for one
         comparison, the names are those that its own folder has, and the page is written as HTML too.
 
-    Raises `InputError` if there is another file of that name.
+    Raises `InputError` if there is such a page, but not as this function writes it.
     """
-    named = {
-        (f"{stem}-{comparison.name}-{kind}.png" if stem else f"{kind}.png"): (comparison, kind)
+    names = {
+        (comparison.name, kind): f"{stem}-{comparison.name}-{kind}.png" if stem else f"{kind}.png"
         for comparison in comparisons
-        for kind in comparison.pictures
+        for kind in PICTURES
     }
     shown = [
-        (comparison, [(name, PICTURES[kind]) for name, (of, kind) in named.items() if of is comparison])
+        (comparison, [(names[comparison.name, kind], PICTURES[kind]) for kind in comparison.pictures])
         for comparison in comparisons
     ]
-    sections, trials = _earlier(out, stem) if stem else ({}, {})
+    sections, trials = read_page(out / f"{stem}.md") if stem else ({}, {})
     sections |= {comparison.name: section_of(comparison, pictures) for comparison, pictures in shown}
     trials |= {comparison.name: trials_of(comparison) for comparison in comparisons}
     texts = {f"{stem or 'report'}.md": "\n\n".join([TITLE, *sections.values()]) + "\n"}
     if stem is None:
         texts["report.html"] = page("compare/report.html", comparisons=shown)
     table = f"{stem or 'trials'}.csv"
+    drawn = {names[of.name, kind]: figure for of in comparisons for kind, figure in of.pictures.items()}
+    for name, figure in drawn.items():
+        with written_whole(out / name, name, replace=True) as path:
+            figures.save_png(figure, path, dpi=110)
+    with written_whole(out / table, table, replace=True) as path:
+        write_trials(itertools.chain(*trials.values()), path)
+    # The pages come last: what is there without them is not read.
     for name, text in texts.items():
         with written_whole(out / name, name, replace=True) as path:
             path.write_text(text, encoding="utf-8")
-    with written_whole(out / table, table, replace=True) as path:
-        write_trials(itertools.chain(*trials.values()), path)
-    for name, (comparison, kind) in named.items():
-        with written_whole(out / name, name, replace=True) as path:
-            figures.save_png(comparison.pictures[kind], path, dpi=110)
-    return [*texts, table, *named]
+    for name in set(names.values()) - drawn.keys():
+        (out / name).unlink(missing_ok=True)  # of an earlier report, which had more to draw
+    return [*texts, table, *drawn]
 
 
 # -- trials
@@ -429,20 +429,3 @@ def trials_of(comparison):
 def write_trials(rows, path):
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-
-
-def _earlier(out, stem):
-    """The sections of the page that is there, and the rows of its CSV file, by the name of the comparison."""
-    there, table = out / f"{stem}.md", out / f"{stem}.csv"
-    if not there.exists():
-        return {}, {}
-    title, *sections = re.split(r"^## ", there.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    if title.strip() != TITLE:
-        raise InputError(f"{there} is no page of comparisons, which begins with {TITLE!r}; name another.")
-    if not table.exists():
-        raise InputError(f"{there} has lost its trials: expected {table.name} beside it.")
-    trials = {}
-    with table.open(encoding="utf-8", newline="") as file:
-        for row in itertools.islice(csv.reader(file), 1, None):
-            trials.setdefault(row[0], []).append(row)
-    return {section.partition("\n")[0]: f"## {section.strip()}" for section in sections}, trials
