@@ -42,8 +42,8 @@ def train_parser():
         "--mixtures",
         type=whole(1),
         default=1,
-        help="with 1, each key is foretold by itself, as in the published tables of recurrent networks; with "
-        "more, the frame is a mixture of so many such, which tell what sounds together",
+        help="components of a mixture of frames: each has a probability for every key, so the mixture can "
+        "say which keys sound together; with 1, keys are independent, as in the published tables",
     )
     add_remember(task)
     parser.set_defaults(

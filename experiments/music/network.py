@@ -12,7 +12,7 @@ class FrameLoss(keras.Loss):
     """The negative log-likelihood of a frame in nats: the sum over all keys, each sounding or not.
 
     Targets (batch, time, 88); outputs as `network` gives them; the mean is that over frames of weight 1. Of a
-    mixture it is the likelihood of the whole frame, so the components tell which keys sound together.
+    mixture it is the likelihood of the whole frame, so the components say which keys sound together.
     """
 
     def __init__(self, name="frame_loss"):
@@ -21,14 +21,8 @@ class FrameLoss(keras.Loss):
     def call(self, y_true, y_pred):
         if len(y_pred.shape) == 3:
             return _of_keys(y_true, y_pred)
-        logits, shares = _parts(y_pred)
-        of_each = ops.log_softmax(shares[..., 0], axis=-1) - _of_keys(y_true[..., None, :], logits)
-        return -ops.logsumexp(of_each, axis=-1)
-
-
-def _parts(mixture):
-    """The logits of the keys (…, mixtures, keys), and those of the shares (…, mixtures, 1)."""
-    return ops.split(mixture, [mixture.shape[-1] - 1], axis=-1)
+        log_weights = ops.log_softmax(y_pred[..., -1], axis=-1)
+        return -ops.logsumexp(log_weights - _of_keys(y_true[..., None, :], y_pred[..., :-1]), axis=-1)
 
 
 def _of_keys(sounds, logits):
@@ -39,8 +33,8 @@ def _of_keys(sounds, logits):
 def network(options):
     """The model from frames (batch, time, 88) to what it foretells of the next ones.
 
-    That is the logits of the keys (batch, time, 88); with `options.mixtures` over 1 those of each component
-    of a mixture, and behind them the logit of its share: (batch, time, mixtures, 89).
+    That is the logits of the keys (batch, time, 88). With `options.mixtures` over 1 it is those of each
+    component of a mixture, and behind them the logit of its weight: (batch, time, mixtures, 89).
     """
     frames = keras.Input((None, KEYS), name="frames")
     features = keras.layers.Dropout(options.dropout)(recurrent_stack(frames, options))
@@ -52,12 +46,13 @@ def network(options):
 
 def foretelling(model):
     """The model from frames to the probability of each key in the next frame."""
-    if len(model.output.shape) == 3:
-        probabilities = keras.layers.Activation("sigmoid", name="probabilities")(model.output)
+    keys = model.output
+    if len(keys.shape) == 3:
+        keys = ops.sigmoid(keys)
     else:
-        logits, shares = _parts(model.output)
-        probabilities = ops.sum(ops.softmax(shares, axis=-2) * ops.sigmoid(logits), axis=-2)
-    return keras.Model(model.input, probabilities)
+        weights = ops.expand_dims(ops.softmax(keys[..., -1], axis=-1), axis=-1)
+        keys = ops.sum(weights * ops.sigmoid(keys[..., :-1]), axis=-2)
+    return keras.Model(model.input, keras.layers.Identity(name="probabilities")(keys))
 
 
 def independent(pieces):
