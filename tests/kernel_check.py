@@ -4,7 +4,7 @@
 
 makes every check of `CHECKS` and writes, for each name, an empty string or why it failed.
 `test_kernels_elsewhere.py` reads them. What concerns a kernel of the user's own, JAX alone or PyTorch alone
-is in the modules of `MORE`.
+is in modules of its own.
 """
 
 import json
@@ -13,11 +13,11 @@ import sys
 import tempfile
 
 import keras
-import kernel_check_jax
-import kernel_check_own
-import kernel_check_torch
+import kernel_check_jax  # noqa: F401 - this and the next two enter their checks
+import kernel_check_own  # noqa: F401
+import kernel_check_torch  # noqa: F401
 import numpy as np
-from kernel_checking import (
+from kernel_check_tools import (
     BACKEND,
     CHECKS,
     ONLY,
@@ -34,7 +34,6 @@ from own_kernel import write_header
 import keras_gates
 from keras_gates.kernels import operation
 
-MORE = kernel_check_own, kernel_check_jax, kernel_check_torch  # which enter their checks
 # One of each kind of state, weight and product; the self-test of a fresh build tries every kernel.
 SOME = [
     "simple",

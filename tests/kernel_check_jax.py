@@ -6,7 +6,7 @@ import tempfile
 
 import keras
 import numpy as np
-from kernel_checking import assert_close, check, counted, variables_of
+from kernel_check_tools import assert_close, check, counted, variables_of
 from kernel_problems import CELLS, random_layer
 
 import keras_gates

@@ -3,7 +3,7 @@
 import contextlib
 
 import numpy as np
-from kernel_checking import check, compare, counted, logged
+from kernel_check_tools import check, compare, counted, logged
 from own_kernel import my_cell
 
 import keras_gates

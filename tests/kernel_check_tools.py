@@ -1,4 +1,4 @@
-"""With what the scripts of checks on JAX and on PyTorch ask: a cell's answers, and what is made of them."""
+"""Helpers that the scripts of checks on JAX and on PyTorch share."""
 
 import contextlib
 import functools
@@ -6,7 +6,7 @@ import logging
 import os
 import traceback
 
-# Two devices for JAX, which reads this when it starts.
+# Two devices for JAX, which reads this when it is first asked for one.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
 
 import keras

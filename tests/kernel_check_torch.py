@@ -8,7 +8,7 @@ import threading
 
 import keras
 import numpy as np
-from kernel_checking import answers, assert_close, check, counted, outcome
+from kernel_check_tools import answers, assert_close, check, counted, outcome
 from kernel_problems import CELLS, random_layer
 
 import keras_gates
