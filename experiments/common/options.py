@@ -212,9 +212,9 @@ def parse_again(parser, kept, source):
     """
     known = vars(parser.parse_args([]))
     if missing := sorted(known.keys() - kept.keys()):
-        raise InputError(f"{source} is damaged: it has no option {missing[0]!r}.")
+        raise InputError(f"{source} is damaged, or of another version: it has no option {missing[0]!r}.")
     if unknown := sorted(kept.keys() - known.keys()):
-        raise InputError(f"{source} is damaged: there is no option {unknown[0]!r}.")
+        raise InputError(f"{source} is damaged, or of another version: there is no option {unknown[0]!r}.")
     try:
         options = parser.parse_args([word for name, value in kept.items() for word in _words_of(name, value)])
     except InputError as error:
