@@ -188,17 +188,17 @@ inline vec sigmoid(vec x) {
   return x > fill(0.f) ? 1.f - below : below;
 }
 
-// tanh |x| = (e^2|x| - 1) / (e^2|x| + 1) within 3 ulp. Where it is close to one it is 1 - 2 / (e^2|x| + 1), which rounds
-// once, since the derivative 1 - tanh^2 is no better than that; and exactly 1 from where that is the nearest float. (A
+// tanh |x| = (e^2|x| - 1) / (e^2|x| + 1) within 3 ulp. Above 0.76 it is 1 - 2 / (e^2|x| + 1), which rounds once where
+// it is close to one, since the derivative 1 - tanh^2 is no better than that; and exactly 1 from where that is the nearest float. (A
 // tanh that is 1 earlier, as TensorFlow's, cuts off derivatives of up to 5e-7, which a memory that forgets nothing adds
 // up.) A NaN compares false and so passes through.
 inline vec tanh(vec x) {
-  constexpr float close = 1.f, saturated = 9.0109133f;
+  constexpr float by_complement = 1.f, saturated = 9.0109133f;
   const vec a = abs(x);
   const Exponential e = exponential(a + a);
   const vec expm1 = e.power * e.rest + (e.power - 1.f);
-  const vec quotient = (a > fill(close) ? fill(2.f) : expm1) / (expm1 + 2.f);
-  const vec of_a = a > fill(close) ? 1.f - quotient : quotient;
+  const vec quotient = (a > fill(by_complement) ? fill(2.f) : expm1) / (expm1 + 2.f);
+  const vec of_a = a > fill(by_complement) ? 1.f - quotient : quotient;
   return with_sign_of(x, a > fill(saturated) ? fill(1.f) : of_a);
 }
 
