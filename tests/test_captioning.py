@@ -33,7 +33,7 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (30, 30, 220), 
 PLACES = {"top": (2, 8), "bottom": (14, 8), "left": (8, 2), "right": (8, 14)}
 TINY = [
     *("--size", "24x24", "--filters", "8", "--stages", "2", "--units", "24", "--embedding", "12"),
-    *("--batch-size", "16", "--epochs", "30", "--learning-rate", "0.01", "--jitter", "0"),
+    *("--batch-size", "16", "--epochs", "45", "--learning-rate", "0.01", "--jitter", "0"),
     *("--dropout", "0", "--picture-dropout", "0", "--word-dropout", "0"),
 ]
 

@@ -25,13 +25,14 @@ pytest.importorskip("optuna", reason="needs keras_gates[sweep]")
 from PIL import Image
 
 import keras_gates
+from experiments.common.errors import InputError
 from experiments.common.figures import save_png
 from experiments.compare import __main__ as compare
 from experiments.compare import forks, worker
 from experiments.compare import study as studies
 from experiments.compare.intervals import explained, holm, mean_of, paired_p, ranks
 from experiments.compare.locks import held
-from experiments.compare.page import COLUMNS
+from experiments.compare.page import COLUMNS, TITLE, read_page
 from experiments.compare.pictures import draw_curves
 from experiments.compare.plan import Trial, budget, trials
 from experiments.compare.presets import PRESETS
@@ -445,7 +446,7 @@ NO_PAGE = {
         {"results.csv": "my,own\n1,2\n"},
         "results.csv has other columns than comparison, task",
     ),
-    "an empty table": ({"results.csv": ""}, "results.md and results.csv are no page of comparisons"),
+    "an empty table": ({"results.csv": ""}, "results.csv has other columns than comparison, task"),
     "no table": ({"results.csv": None}, "results.md is there without results.csv"),
     "no page": ({"results.md": None}, "results.csv is there without results.md"),
     "no trials": ({"results.csv": ",".join(COLUMNS) + "\n"}, "has no trials of own, which results.md has"),
@@ -453,15 +454,24 @@ NO_PAGE = {
 
 
 @pytest.mark.parametrize("texts, sentence", NO_PAGE.values(), ids=NO_PAGE)
-def test_a_page_is_written_over_no_other_file(texts, sentence, compared, tmp_path, capsys):
-    page = page_of(tmp_path / "docs", compared["own"])
-    for name, text in texts.items():
-        path = page.parent / name
-        path.unlink() if text is None else path.write_text(text)
-    before = {path: path.read_bytes() for path in page.parent.iterdir()}
+def test_what_is_no_page_of_comparisons_ends_in_one_sentence(texts, sentence, tmp_path):
+    row = ",".join(["own", *COLUMNS[1:]])
+    page = {"results.md": f"{TITLE}\n\n## own\n\nText.\n", "results.csv": f"{','.join(COLUMNS)}\n{row}\n"}
+    for name, text in (page | texts).items():
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        read_page(tmp_path / "results.md")
+
+
+def test_a_page_is_written_over_no_other_file(compared, tmp_path, capsys):
+    page = tmp_path / "results.md"
+    page.write_text("# My notes\n")
+    page.with_suffix(".csv").write_text("my,own\n")
     assert compare.main(["report", compared["own"], "--page", str(page)]) == 2
-    assert sentence in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in page.parent.iterdir()} == before
+    assert "does not begin with" in capsys.readouterr().err
+    assert page.read_text() == "# My notes\n" and page.with_suffix(".csv").read_text() == "my,own\n"
+    assert not list(tmp_path.glob("*.png"))
 
 
 @pytest.mark.parametrize("name", PRESETS)
