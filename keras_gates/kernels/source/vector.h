@@ -188,9 +188,9 @@ inline vec sigmoid(vec x) {
   return x > fill(0.f) ? 1.f - below : below;
 }
 
-// tanh |x| = (e^2|x| - 1) / (e^2|x| + 1) within 3 ulp. Above 0.76 it is 1 - 2 / (e^2|x| + 1), which rounds once where
-// it is close to one, since the derivative 1 - tanh^2 is no better than that; and exactly 1 from where that is the nearest float. (A
-// tanh that is 1 earlier, as TensorFlow's, cuts off derivatives of up to 5e-7, which a memory that forgets nothing adds
+// tanh |x| = (e^2|x| - 1) / (e^2|x| + 1) within 3 ulp. For |x| > 1 it is 1 - 2 / (e^2|x| + 1), which rounds once where it
+// is close to one: the derivative 1 - tanh^2 is no better than that. It is exactly 1 from where that is the nearest float.
+// (One that is 1 earlier, as TensorFlow's, cuts off derivatives of up to 5e-7, which a memory that forgets nothing adds
 // up.) A NaN compares false and so passes through.
 inline vec tanh(vec x) {
   constexpr float by_complement = 1.f, saturated = 9.0109133f;
