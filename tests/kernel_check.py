@@ -22,13 +22,12 @@ from kernel_check_tools import (
     CHECKS,
     ONLY,
     answers,
-    assert_close,
     check,
     compare,
     counted,
     outcome,
 )
-from kernel_problems import CELLS, random_layer
+from kernel_problems import CELLS, assert_close, random_layer
 from own_kernel import write_header
 
 import keras_gates

@@ -6,8 +6,8 @@ import tempfile
 
 import keras
 import numpy as np
-from kernel_check_tools import assert_close, check, counted, variables_of
-from kernel_problems import CELLS, random_layer
+from kernel_check_tools import check, counted, variables_of
+from kernel_problems import CELLS, assert_close, random_layer
 
 import keras_gates
 

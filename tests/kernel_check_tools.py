@@ -10,14 +10,12 @@ import traceback
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
 
 import keras
-import numpy as np
-from kernel_problems import random_layer
+from kernel_problems import assert_close, random_layer
 
 import keras_gates
 from keras_gates.kernels import operation
 
 BACKEND = keras.backend.backend()
-TOLERANCE = 2e-5
 CHECKS, ONLY = {}, {}  # by name: a function, and the only backend that has it
 
 
@@ -50,14 +48,6 @@ def logged():
         yield said
     finally:
         log.removeHandler(handler)
-
-
-def assert_close(got, want):
-    assert got.keys() == want.keys()
-    for name, expected in want.items():
-        scale = max(np.max(np.abs(expected), initial=0), 1e-3)
-        error = np.max(np.abs(got[name] - expected), initial=0) / scale
-        assert error < TOLERANCE, f"{name} is off by {error:.1e} of its largest value"
 
 
 def answers(layer, x, states, mask, cotangents, twice=False):

@@ -8,8 +8,8 @@ import threading
 
 import keras
 import numpy as np
-from kernel_check_tools import answers, assert_close, check, counted, outcome
-from kernel_problems import CELLS, random_layer
+from kernel_check_tools import answers, check, counted, outcome
+from kernel_problems import CELLS, assert_close, random_layer
 
 import keras_gates
 from keras_gates.kernels import core

@@ -1,9 +1,10 @@
-"""Cells that have kernels, and random problems for them, on whatever backend Keras has."""
+"""Cells that have kernels, random problems for them on whatever backend Keras has, and when answers agree."""
 
 import numpy as np
 
 import keras_gates
 
+TOLERANCE = 2e-5
 CELLS = {
     "simple": keras_gates.SimpleRNNCell,
     "simple relu": lambda units, **a: keras_gates.SimpleRNNCell(units, activation="relu", **a),
@@ -96,3 +97,12 @@ def random_layer(make, problem, seed=0, arguments=None, **of_rnn):
     output = (batch, time, units) if layer.return_sequences else (batch, units)
     cotangents = [rng.normal(size=shape).astype("float32") for shape in (output, *of_states)]
     return layer, (x, states, mask_of(mask_kind, batch, time, rng), cotangents)
+
+
+def assert_close(got, want):
+    """Arrays by name: each is right to TOLERANCE of its largest value."""
+    assert got.keys() == want.keys()
+    for name, expected in want.items():
+        scale = max(np.max(np.abs(expected), initial=0), 1e-3)
+        error = np.max(np.abs(got[name] - expected), initial=0) / scale
+        assert error < TOLERANCE, f"{name} is off by {error:.1e} of its largest value"

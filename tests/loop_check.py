@@ -14,8 +14,8 @@ import sys
 import keras
 import numpy as np
 from kernel_check import as_exact_under_bfloat16, fit_learns_the_same, zoneout_draws_for_all_steps
-from kernel_check_tools import assert_close, compare, counted, outcome
-from kernel_problems import CELLS
+from kernel_check_tools import compare, counted, outcome
+from kernel_problems import CELLS, assert_close
 from own_kernel import my_cell
 
 import keras_gates

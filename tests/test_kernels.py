@@ -12,7 +12,7 @@ from multiprocessing.pool import ThreadPool
 import keras
 import numpy as np
 import pytest
-from kernel_problems import CELLS, random_layer
+from kernel_problems import CELLS, assert_close, random_layer
 
 import keras_gates
 from keras_gates import kernels
@@ -21,8 +21,6 @@ tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="these are the kernels of TensorFlow"
 )
-
-TOLERANCE = 2e-5
 
 
 def compiled():
@@ -59,14 +57,6 @@ def tensors(layer, x, states, mask, cotangents, when, training=True):
     }
 
 
-def assert_equal(got, want):
-    assert got.keys() == want.keys()
-    for name, expected in want.items():
-        scale = max(np.max(np.abs(expected), initial=0), 1e-3)
-        error = np.max(np.abs(got[name] - expected), initial=0) / scale
-        assert error < TOLERANCE, f"{name} is off by {error:.1e} of its largest value"
-
-
 def uses_kernel(function, *arguments):
     """Whether a traced function holds one of the operations."""
     graph = function.get_concrete_function(*arguments).graph.as_graph_def()
@@ -83,7 +73,7 @@ def uses_kernel(function, *arguments):
 def test_options_of_the_layer(name, mask, return_sequences, zero_output_for_mask):
     options = {"return_sequences": return_sequences, "zero_output_for_mask": zero_output_for_mask}
     layer, question = random_layer(CELLS[name], (5, 7, 9, 20, mask, False), **options)
-    assert_equal(answers(layer, *question, "training"), answers(layer, *question, "never"))
+    assert_close(answers(layer, *question, "training"), answers(layer, *question, "never"))
 
 
 @needs_kernels
@@ -101,7 +91,7 @@ def test_dropout_masks_are_those_of_the_plain_path(name):
         arguments = {"dropout": 0.4, "recurrent_dropout": 0.3, "seed": 7}
         layer, question = random_layer(CELLS[name], (5, 7, 9, 20, "holes", False), arguments=arguments)
         made.append(answers(layer, *question, when))
-    assert_equal(*made)
+    assert_close(*made)
 
 
 @needs_kernels
@@ -109,7 +99,7 @@ def test_gradients_of_inference():
     """`always` keeps no tape in inference; a gradient asked for all the same is right."""
     layer, question = random_layer(CELLS["lstm"], (3, 5, 4, 20, "holes", False))
     got = answers(layer, *question, "always", training=False)
-    assert_equal(got, answers(layer, *question, "never", training=False))
+    assert_close(got, answers(layer, *question, "never", training=False))
 
 
 @needs_kernels
@@ -215,13 +205,13 @@ def fitted(make, dtype, when):
     ids=["mixed float16", "float64", "bfloat16", "mixed, no autocast", "no autocast", "one-hot int32"],
 )
 def test_layers_of_other_dtypes_train_as_on_the_plain_path(make):
-    assert_equal(*(fitted(make, "float32", when) for when in ("always", "never")))
+    assert_close(*(fitted(make, "float32", when) for when in ("always", "never")))
 
 
 @needs_kernels
 @pytest.mark.parametrize("dtype", ["int32", "bool", "uint8", "float16"])
 def test_sequences_of_other_dtypes_train_as_on_the_plain_path(dtype):
-    assert_equal(*(fitted(lambda x: keras_gates.LSTM(4)(x), dtype, when) for when in ("always", "never")))
+    assert_close(*(fitted(lambda x: keras_gates.LSTM(4)(x), dtype, when) for when in ("always", "never")))
 
 
 @needs_kernels
@@ -230,7 +220,7 @@ def test_a_policy_of_mixed_precision_around_a_cell_of_single_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         make = lambda x: keras_gates.RNN(keras_gates.LSTMCell(4, dtype="float32"))(x)  # noqa: E731
-        assert_equal(*(fitted(make, "float32", when) for when in ("always", "never")))
+        assert_close(*(fitted(make, "float32", when) for when in ("always", "never")))
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -244,7 +234,7 @@ def test_eager_calls_on_other_dtypes(dtype):
     for when in ("always", "never"):
         with keras_gates.use_kernels(when):
             found.append({"y": layer(x, training=True).numpy()})
-    assert_equal(*found)
+    assert_close(*found)
 
 
 @needs_kernels
@@ -256,7 +246,7 @@ def test_masks_of_other_dtypes(dtype):
         with keras_gates.use_kernels(when):
             results = layer(x, initial_state=states, mask=tf.cast(mask, dtype), training=True)
         found.append({str(k): result.numpy() for k, result in enumerate(results)})
-    assert_equal(*found)
+    assert_close(*found)
 
 
 @needs_kernels
@@ -289,7 +279,7 @@ def test_what_broadcasts_gives_the_same_on_both_paths(case, traced):
             except Exception as error:  # whatever the plain path says of it
                 found.append(type(error))
     if isinstance(found[1], dict):
-        assert_equal(*found)
+        assert_close(*found)
     else:
         assert found[0] is found[1]
 
@@ -315,7 +305,7 @@ def test_learned_initial_states_are_trained():
             y = tf.reduce_sum(layer(x, training=True))
         found.append(dict(zip(names, tape.gradient(y, layer.trainable_variables), strict=True)))
     assert any(name.startswith("initial") for name in names)
-    assert_equal(*[{k: v.numpy() for k, v in gradients.items()} for gradients in found])
+    assert_close(*[{k: v.numpy() for k, v in gradients.items()} for gradients in found])
 
 
 @needs_kernels
@@ -428,7 +418,7 @@ def test_residual_cells_go_the_same_way(make, backwards, options, mask, calls):
     units, features = (6, 4) if not options.get("return_sequences", True) else (5, 5)
     problem = 4, 7, features, units, mask, backwards
     layer, question = random_layer(make, problem, **options)
-    assert_equal(answers(layer, *question, "training"), answers(layer, *question, "never"))
+    assert_close(answers(layer, *question, "training"), answers(layer, *question, "never"))
     assert calls == [True]
 
 
@@ -444,7 +434,7 @@ def test_a_residual_cell_over_any_number_of_steps_predicts_with_kernels(calls):
         with keras_gates.use_kernels(when):
             model.compile()
             found.append({"y": model.predict(x, verbose=0)})
-    assert_equal(*found)
+    assert_close(*found)
     assert calls == [False]
 
 
@@ -464,7 +454,7 @@ def zoned_out(inside, **arguments):
 def test_zoneout_in_inference_goes_the_same_way(make, calls):
     layer, question = random_layer(make, (4, 7, 6, 6, "holes", True))
     found = [answers(layer, *question, when, training=False) for when in ("always", "never")]
-    assert_equal(*found)
+    assert_close(*found)
     assert calls == [False]
 
 
@@ -524,7 +514,7 @@ def test_second_derivatives_in_inference(make):
                 total = tf.reduce_sum(y[0] * cotangents[0])
             total = sum(tf.reduce_sum(tf.sin(gradient)) for gradient in first.gradient(total, weights))
         found.append({str(k): g.numpy() for k, g in enumerate(second.gradient(total, weights))})
-    assert_equal(*found)
+    assert_close(*found)
 
 
 def save_as_keras(model, path):
@@ -799,7 +789,7 @@ def test_inside_loops_of_tensorflow(eager):
             tape.watch(x)
             y = called(x, training=True)
         found.append({"y": y.numpy(), "x": tape.gradient(y, x).numpy()})
-    assert_equal(*found)
+    assert_close(*found)
 
 
 @needs_kernels
@@ -861,7 +851,7 @@ def second_derivatives(layer, x, states, mask, cotangents, when, traced):
 @pytest.mark.parametrize("name", CELLS)
 def test_second_derivatives_are_those_of_the_plain_path(name):
     layer, question = random_layer(CELLS[name], (3, 4, 5, 6, "holes", False))
-    assert_equal(*(second_derivatives(layer, *question, when, traced=False) for when in ("always", "never")))
+    assert_close(*(second_derivatives(layer, *question, when, traced=False) for when in ("always", "never")))
 
 
 @needs_kernels
@@ -875,7 +865,7 @@ def test_second_derivatives_in_a_function_with_dropout_and_backwards(return_sequ
             zero_output_for_mask=True,
         )  # fmt: skip
         found.append(second_derivatives(layer, *question, when, traced=True))
-    assert_equal(*found)
+    assert_close(*found)
 
 
 @needs_kernels
@@ -886,7 +876,7 @@ def test_forward_derivatives_are_those_of_the_plain_path():
         with keras_gates.use_kernels(when), tf.autodiff.ForwardAccumulator(x, tf.cos(x)) as forward:
             results = layer(x, initial_state=states, mask=mask, training=True)
         found.append({str(k): forward.jvp(result).numpy() for k, result in enumerate(results)})
-    assert_equal(*found)
+    assert_close(*found)
 
 
 def test_use_kernels_takes_its_own_words_alone():
