@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gc
 import json
 import os
 import random
@@ -203,7 +204,7 @@ def test_interrupted_before_the_first_epoch_keeps_nothing(table, tmp_path):
     out = tmp_path / "cut"
     long = ["--batch-size", "1"]  # an epoch that does not end before the signal comes
     code, stderr = stopped_at("Epoch 1", signal.SIGINT, "--dataset", table, *TINY, *long, "--out", out)
-    assert code == 130
+    assert code == 130, stderr
     assert "nothing is kept" in stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -223,6 +224,30 @@ def test_a_stop_that_a_library_swallows_ends_the_run(swallow, table, tmp_path, m
     assert sentiment.main(["--dataset", str(table), *TINY, "--limit", "40", "--out", str(out)]) == 143
     assert "nothing is kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stopped_run_lets_go_of_its_batches(table, tmp_path, monkeypatch):
+    """A thread of TensorFlow makes them by calling Python, which must not be torn down under it."""
+
+    def stopping(keeper, batch, logs=None):
+        stop = KeyboardInterrupt()  # refers to this frame, which refers to it: counting does not free them
+        raise stop
+
+    iterator = type(iter(tf.data.Dataset.range(1)))
+
+    def read_at_the_moment():
+        return [each for each in gc.get_objects() if type(each) is iterator]
+
+    monkeypatch.setattr(Keeper, "on_train_batch_begin", stopping)
+    gc.collect()
+    assert not read_at_the_moment()
+    arguments = ["--dataset", str(table), *TINY, "--limit", "40", "--out", str(tmp_path / "cut")]
+    gc.disable()
+    try:
+        assert sentiment.main(arguments) == 130
+        assert not read_at_the_moment()
+    finally:
+        gc.enable()
 
 
 def test_terminated_keeps_what_an_interrupted_run_keeps(table, tmp_path):

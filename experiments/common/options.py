@@ -1,6 +1,7 @@
 """The command line of every task: its common options, types that check values, errors in one sentence."""
 
 import argparse
+import gc
 import os
 import shlex
 import sys
@@ -244,7 +245,16 @@ def command_line(commands, arguments=None):
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     name = arguments.pop(0) if arguments and arguments[0] in commands else next(iter(commands))
-    parser, action = commands[name]
+    code = _exit_code(*commands[name], arguments)
+    if code:
+        # An exception that is held in a cycle still holds the batches being read. TensorFlow makes them in a
+        # thread that calls Python: to end that thread while Python itself is torn down hangs or crashes.
+        gc.collect()
+    return code
+
+
+def _exit_code(parser, action, arguments):
+    """That of an action, which has said on stderr what ended it."""
     try:
         with signals_raised():
             action(parser, parser.parse_args(arguments))
