@@ -254,7 +254,7 @@ def command_line(commands, arguments=None):
 
 
 def _exit_code(parser, action, arguments):
-    """That of an action, which has said on stderr what ended it."""
+    """Run an action, say on stderr what ended it early, and return the exit code."""
     try:
         with signals_raised():
             action(parser, parser.parse_args(arguments))

@@ -30,10 +30,6 @@ class Preset(NamedTuple):
 
 
 _GERS = {"peephole": "solved", "lstm": "not solved"}
-_MUSIC = (
-    "Our networks end at the best epoch in validation and use dropout; a frame is predicted by independent "
-    "notes, as in the paper."
-)
 _COUNTING = "--epochs 40 --learning-rate 0.03 --patience 40"
 _SMALL_MUSIC = "--epochs 60 --batch-size 4 --learning-rate 0.02 --dropout 0 --average 0.99 --patience 15"
 _LONG_MUSIC = "--batch-size 4 --learning-rate 0.003 --average 0.99 --patience 30"
@@ -93,9 +89,8 @@ PRESETS = {
         ("simple", "gru", "lstm"),
         "parameters=20000",
         3,
-        "A frame is predicted by independent notes and training ends by the loss in validation, as in the "
-        "paper, which trains up to 500 epochs by RMSProp, with noise on the weights; we train 60 by Adam, "
-        "with averaged weights.",
+        "A frame is predicted by independent notes, as in the paper. The paper trains by RMSProp, with noise "
+        "on the weights; we by Adam, with averaged weights, and end at the best of 60 epochs in validation.",
     ),
     "bai2018-music": Preset(
         "Recurrent networks as convolutions were compared with them (Bai et al. 2018, Table 1).",
@@ -114,7 +109,8 @@ PRESETS = {
         ("simple", "gru", "lstm"),
         "units=200",
         3,
-        f"{_MUSIC} The weights are averaged over steps.",
+        "Our networks end at the best epoch in validation and use dropout; a frame is predicted by "
+        "independent notes, as in the paper. The weights are averaged over steps.",
     ),
     "bai2018-lags": Preset(
         "Long lags: the adding problem and copying (Bai et al. 2018, Table 1), with recent cells beside.",
